@@ -1,0 +1,1 @@
+"""One file a wrapped library: the only place that imports it."""

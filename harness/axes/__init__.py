@@ -1,0 +1,1 @@
+"""One file a question: per-sample records in, rows out."""

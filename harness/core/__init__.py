@@ -1,0 +1,1 @@
+"""The contract: all that an adapter may import of `harness`."""

@@ -1,0 +1,1 @@
+"""The measurers measured: every number's second witness."""

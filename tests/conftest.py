@@ -1,0 +1,42 @@
+import os
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Where the real data sets lie; tests that need them skip without."""
+    folder = os.environ.get("HARNESS_DATA", "")
+    if not folder or not Path(folder, "MNIST", "raw").is_dir():
+        pytest.skip("no real data: set HARNESS_DATA to a folder with MNIST/raw and the others")
+    return Path(folder)
+
+
+def _global_state() -> tuple[object, ...]:
+    state: list[object] = [random.getstate(), sys.gettrace()]
+    if "numpy" in sys.modules:
+        import numpy as np
+
+        name, keys, *rest = np.random.get_state()  # noqa: NPY002 -- compared, not drawn from
+        state.append((name, keys.tobytes(), *rest))
+    if "torch" in sys.modules:
+        import torch
+
+        state.append(torch.random.get_rng_state().numpy().tobytes())
+        state.append((torch.get_num_threads(), torch.get_default_dtype()))
+    return tuple(state)
+
+
+@pytest.fixture(autouse=True)
+def _no_global_state_is_touched():
+    """Catches a global seed, a lost tracer and a changed thread count, wherever they happen."""
+    import numpy as np
+    import torch
+
+    del np, torch  # imported so that their state exists before the test
+    before = _global_state()
+    yield
+    assert _global_state() == before, "a test changed global random state, tracer or threads"
