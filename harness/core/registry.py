@@ -107,7 +107,7 @@ class Plug:
     function: Callable[..., Any]
     library: Library | None
     parameters: tuple[Parameter, ...]
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def concept(self) -> str:

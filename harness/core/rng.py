@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     import torch
 
@@ -46,7 +46,7 @@ def torch_rng(seed: int, *names: str | int) -> torch.Generator:
 
 
 @contextlib.contextmanager
-def global_state(seed: int) -> Iterator[None]:
+def global_state(seed: int) -> Generator[None]:
     """Seed the global generators of torch, NumPy and Python, and restore all of them afterwards.
 
     Only for wrapped libraries that leave no other way.
@@ -57,9 +57,9 @@ def global_state(seed: int) -> Iterator[None]:
 
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 -- saved and restored
     cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=cuda):
+    with torch.random.fork_rng(devices=cuda):  # pyright: ignore[reportUnknownMemberType]
         try:
-            torch.random.default_generator.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             for device in cuda:
                 torch.cuda.default_generators[device].manual_seed(seed)
             np.random.seed(seed % 2**32)  # noqa: NPY002, TID251 -- restored below

@@ -101,15 +101,18 @@ class Threat:
         """
         import torch
 
-        draw = _draws(x, rng)
+        # Drawn on the CPU, then moved: the same numbers on every device.
+        def uniform() -> torch.Tensor:
+            return torch.rand(x.shape, generator=rng, dtype=x.dtype).to(x.device)
+
         if self.norm == "linf":
-            delta = draw(torch.rand) * (2 * self.eps) - self.eps
+            delta = uniform() * (2 * self.eps) - self.eps
         elif self.norm == "l2":
-            direction = draw(torch.randn)
+            direction = torch.randn(x.shape, generator=rng, dtype=x.dtype).to(x.device)
             delta = self.steepest(direction) * self._radii(x, rng)
         else:
-            magnitude = -draw(torch.rand).clamp_min(TINY).log()
-            sign = (draw(torch.rand) < 0.5).to(x.dtype) * 2 - 1
+            magnitude = -uniform().clamp_min(TINY).log()
+            sign = (uniform() < 0.5).to(x.dtype) * 2 - 1
             total = _like(_rows(magnitude).sum(1), x)
             delta = sign * magnitude / total * self._radii(x, rng)
         return (x + delta).clamp(0, 1)
@@ -121,16 +124,6 @@ class Threat:
         uniform = torch.rand(len(x), generator=rng, dtype=torch.float64)
         radii = (self.eps * uniform ** (1 / dimensions)).to(x.dtype).to(x.device)
         return _like(radii, x)
-
-
-def _draws(x: torch.Tensor, rng: torch.Generator):  # noqa: ANN202 -- a local curried function
-    """Draw on the CPU, then move: the same numbers on every device."""
-
-    def draw(kind: object) -> torch.Tensor:
-        values = kind(x.shape, generator=rng, dtype=x.dtype)  # type: ignore[operator]
-        return values.to(x.device)
-
-    return draw
 
 
 def _project_l1(delta: torch.Tensor, eps: float) -> torch.Tensor:

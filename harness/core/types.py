@@ -72,7 +72,7 @@ class Use:
     """A plug and its parameters: `pgd`, or `{use: pgd, steps: 20}` in YAML."""
 
     name: str
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def plain(self) -> dict[str, Any]:
         """The YAML form, as plain data."""
@@ -218,8 +218,8 @@ class Artifact:
     status: Literal["ok", "failed", "skipped"]
     reason: str = ""
     seconds: float = 0.0
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
 
 
 @dataclass(frozen=True, slots=True)
