@@ -5,9 +5,10 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-from harness.core.errors import UnknownName
-from harness.crosscheck.catalogue import CONDITIONS, Catalogue, Deviation, Difference, load
 from pydantic import ValidationError
+
+from harness.core.errors import UnknownName
+from harness.crosscheck.catalogue import Catalogue, Deviation, Difference, load
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = list(load())
