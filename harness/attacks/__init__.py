@@ -1,0 +1,10 @@
+"""In-house attacks: pure functions of (model, images, labels, threat), registered as plugs.
+
+An attack searches one batch and returns what it found; it is never trusted. `runner.run_attack`
+splits batches, restores what an attack might disturb, checks ball and box and decides success.
+"""
+
+from harness.attacks import ascent
+from harness.attacks.runner import AttackOutcome, run_attack
+
+__all__ = ["AttackOutcome", "ascent", "run_attack"]
