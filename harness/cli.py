@@ -1,5 +1,198 @@
-"""The command line."""
+"""The command line: parses, calls, prints. No logic, and nothing heavy at the top."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="harness",
+    help="Train a matrix of image classifiers, measure four kinds of safety, cross-check every number.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+SuitePath = Annotated[
+    Path, typer.Argument(help="A suite file, or the name of one that ships with the harness.")
+]
+Data = Annotated[str | None, typer.Option("--data", help="Data set to use instead of the suite's.")]
+DataDir = Annotated[
+    Path, typer.Option("--data-dir", help="Folder where data sets lie, or are downloaded to.")
+]
+Out = Annotated[Path, typer.Option("--out", help="Folder for the reports.")]
+StoreDir = Annotated[
+    Path | None,
+    typer.Option("--store", help="Folder of finished work; default $HARNESS_STORE or .harness."),
+]
+Jobs = Annotated[int, typer.Option("--jobs", min=0, help="Worker processes; 0 means one a core.")]
+Seed = Annotated[
+    list[int] | None,
+    typer.Option("--seed", help="Seed instead of the suite's; repeat for several."),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", min=1, help="Test images to use; the report then says: for testing only."
+    ),
+]
+Only = Annotated[
+    str, typer.Option("--only", help="Models whose name matches this pattern, for example 'PGD*'.")
+]
+EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED = 4, 2, 130
+
+
+class Device(StrEnum):
+    """Where networks run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Listing(StrEnum):
+    """What `ls` can list."""
+
+    models = "models"
+    attacks = "attacks"
+    detectors = "detectors"
+    corruptions = "corruptions"
+    metrics = "metrics"
+    recipes = "recipes"
+    data = "data"
+    adapters = "adapters"
+    suites = "suites"
+
+
+DeviceOption = Annotated[
+    Device, typer.Option("--device", help="auto uses a GPU when there is one.")
+]
+
+
+@app.command()
+def run(
+    suite: SuitePath,
+    data: Data = None,
+    data_dir: DataDir = Path("data"),
+    out: Out = Path("reports"),
+    only: Only = "",
+    limit: Limit = None,
+    seed: Seed = None,
+    device: DeviceOption = Device.auto,
+    jobs: Jobs = 0,
+    store: StoreDir = None,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Begin no job once one has failed.")
+    ] = False,
+) -> None:
+    """Do all that a suite asks, and write its report. The same command continues an interrupted run."""
+    from harness import api
+
+    options = api.Options(
+        data=data, data_dir=data_dir, out=out, only=only, limit=limit, seeds=tuple(seed or ()),
+        device=device.value, jobs=jobs, store=store,
+    )  # fmt: skip
+    finished = api.run(suite, options, fail_fast=fail_fast, console=_console())
+    finished.show(_console())
+    raise typer.Exit(0 if finished.complete else EXIT_FAILED)
+
+
+@app.command()
+def validate(suite: SuitePath, data: Data = None) -> None:
+    """Check a suite without running it."""
+    from harness import api
+
+    loaded = api.load(suite, api.Options(data=data))
+    _console().print(
+        f"{suite} is valid: {len(loaded.models)} models, {len(loaded.attacks)} attacks on {loaded.data.name}"
+    )
+
+
+@app.command()
+def plan(
+    suite: SuitePath,
+    data: Data = None,
+    data_dir: DataDir = Path("data"),
+    only: Only = "",
+    limit: Limit = None,
+    seed: Seed = None,
+    device: DeviceOption = Device.auto,
+    jobs: Jobs = 0,
+    store: StoreDir = None,
+    show_all: Annotated[bool, typer.Option("--all", help="Every job, not a line a kind.")] = False,
+) -> None:
+    """Show the jobs of a suite, what is cached and why not, and how long the rest takes."""
+    from harness import api
+
+    options = api.Options(
+        data=data, data_dir=data_dir, only=only, limit=limit, seeds=tuple(seed or ()),
+        device=device.value, jobs=jobs, store=store,
+    )  # fmt: skip
+    api.show_plan(suite, options, _console(), every=show_all)
+
+
+@app.command("ls")
+def list_(
+    what: Annotated[Listing, typer.Argument(help="What to list.")],
+    data_dir: DataDir = Path("data"),
+    params: Annotated[
+        bool,
+        typer.Option(
+            "--params", help="Show parameters and, for attacks, their translation to each library."
+        ),
+    ] = False,
+) -> None:
+    """List what a suite can name, what is missing, and how to install it."""
+    from harness import listing
+
+    listing.show(what.value, _console(), data_dir=data_dir, params=params)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A folder that `run` wrote.")],
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format", help="Further formats, comma-separated: parquet, latex, json, pdf."
+        ),
+    ] = "",
+) -> None:
+    """Make the report again from its results alone."""
+    from harness import api
+
+    for path in api.report(folder, tuple(name for name in formats.split(",") if name)):
+        _console().print(str(path), markup=False, soft_wrap=True)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a suite, for editors."""
+    from harness import listing
+
+    _console().print(listing.schema_text(), markup=False, highlight=False, soft_wrap=True)
+
+
+def _console():  # noqa: ANN202 -- rich is imported late on purpose
+    from rich.console import Console
+
+    return Console()
 
 
 def main() -> None:
-    """Placeholder until the command line lands."""
+    """Run the command line; our own errors become one message and exit code 2."""
+    from harness.core.errors import HarnessError
+
+    try:
+        app()
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_INPUT)
+    except KeyboardInterrupt:
+        print("interrupted: the same command continues where this one stopped", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)

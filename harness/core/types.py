@@ -187,7 +187,10 @@ class Job:
         group: jobs of one group share what a worker has loaded (the model's digest); not in the
             digest.
         cost: expected seconds on one core, to start the longest first; not in the digest.
-        digest: see `harness.plan`.
+        code: digest of the first-party files that it can reach.
+        libraries: distribution -> version, of those that it rests on.
+        numerics: device type, batch sizes, precision, threads.
+        digest: of kind, params (but for paths), inputs, seed, code, libraries and numerics.
     """
 
     kind: str
@@ -198,6 +201,9 @@ class Job:
     seed: int
     group: str
     cost: float
+    code: str
+    libraries: Mapping[str, str]
+    numerics: Mapping[str, Any]
     digest: str
 
 

@@ -1,0 +1,302 @@
+"""What the command line and a notebook call."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.core.errors import DataError, InputError, SuiteError, suggest
+from harness.core.registry import registry
+from harness.core.types import Use, digest_of
+from harness.engine import Inline, Outcome, Place, Processes, execute, pending
+from harness.plan import Plan, changes, code_digest, estimate, expand
+from harness.store import Store, default_root
+from harness.suite import Suite
+from harness.suite import load as load_suite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import Console
+
+    from harness.core.types import Job
+
+SHIPPED = "harness_suites"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line sets; it overrides the suite.
+
+    Args:
+        data: data set to use instead of the suite's.
+        data_dir: where data sets lie.
+        out: folder for the reports.
+        only: pattern of model names.
+        limit: test images to use; None for all.
+        seeds: instead of the suite's; empty keeps those.
+        device: "auto", "cpu" or "cuda".
+        jobs: worker processes; 0 means one a core.
+        store: folder of finished work; None for the default.
+    """
+
+    data: str | None = None
+    data_dir: Path = Path("data")
+    out: Path = Path("reports")
+    only: str = ""
+    limit: int | None = None
+    seeds: tuple[int, ...] = ()
+    device: str = "auto"
+    jobs: int = 0
+    store: Path | None = None
+
+    @property
+    def workers(self) -> int:
+        """Worker processes: never more than cores."""
+        cores = len(os.sched_getaffinity(0))
+        return min(self.jobs or cores, cores)
+
+
+# ---------------------------------------------------------------- suites
+
+
+def load(suite: Path | str, options: Options = Options()) -> Suite:
+    """The suite at a path, or the shipped one of that name.
+
+    Raises:
+        InputError: the suite says something that cannot be.
+    """
+    path = find_suite(Path(suite))
+    loaded = load_suite(path, data=options.data, seeds=options.seeds, limit=options.limit)
+    return only(loaded, options.only) if options.only else loaded
+
+
+def find_suite(path: Path) -> Path:
+    """`path` if it is there, else the shipped suite of that name."""
+    if path.is_file():
+        return path
+    shipped = {found.name: found for found in shipped_suites()}
+    name = path.name if path.suffix else f"{path.name}.yaml"
+    if name in shipped and path.parent.name in ("", "suites"):
+        return shipped[name]
+    raise SuiteError(
+        f"no such file, and no shipped suite of that name. {suggest(name, shipped)}", str(path)
+    )
+
+
+def shipped_suites() -> list[Path]:
+    """The suites that come with the harness."""
+    import importlib.util
+
+    spec = importlib.util.find_spec(SHIPPED)
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    return sorted(path for folder in folders for path in Path(folder).glob("*.yaml"))
+
+
+def only(suite: Suite, pattern: str) -> Suite:
+    """The suite with the models whose name matches, and the baseline, which others are held against.
+
+    Raises:
+        InputError: no model matches.
+    """
+    names = [model.name for model in suite.models]
+    kept = {name for name in names if fnmatch.fnmatchcase(name.lower(), pattern.lower())}
+    if not kept:
+        raise InputError(f"--only {pattern!r} matches no model. Known: {', '.join(names)}.")
+    kept |= {suite.baseline} | {suite.model(name).ensemble or "" for name in kept}
+    return suite.model_copy(update={"models": tuple(m for m in suite.models if m.name in kept)})
+
+
+# ---------------------------------------------------------------- plans
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A plan with the places that it needs."""
+
+    plan: Plan
+    store: Store
+    options: Options
+    device: str
+    place: Place = field(init=False)
+
+    def __post_init__(self) -> None:
+        place = Place(self.store.root, self.options.data_dir, self.device)
+        object.__setattr__(self, "place", place)
+
+    @property
+    def ahead(self) -> list[Job]:
+        """Jobs that are not in the store."""
+        return pending(self.plan.jobs, self.store)
+
+
+def prepare(suite: Suite, options: Options, root: Path = Path()) -> Ready:
+    """The plan of a suite here and now.
+
+    Args:
+        suite: resolved.
+        options: where data and finished work lie.
+        root: folder against which a user's weights are named.
+
+    Raises:
+        DataError: a data set is missing.
+    """
+    from harness import data
+
+    cache: dict[str, str] = {}
+
+    def fingerprint(use: Use) -> str:
+        key = digest_of(use.plain())
+        if key not in cache:
+            plug = registry.get("data", use.name)
+            files = data.fingerprint(use.name, options.data_dir, **plug.complete(use.params))
+            cache[key] = digest_of([files, code_digest([plug.function.__module__])])
+        return cache[key]
+
+    plan = expand(
+        suite,
+        fingerprint=fingerprint,
+        size=lambda use, part: data.size(use.name, part, options.data_dir, **use.params),
+        published=lambda name: data.published(name, options.data_dir),
+        device=resolve_device(options.device),
+        root=root,
+    )
+    store = Store(options.store or default_root())
+    return Ready(plan, store, options, resolve_device(options.device))
+
+
+def resolve_device(device: str) -> str:
+    """Device to use, "cpu" or "cuda"; torch is imported only where a GPU could be there.
+
+    Raises:
+        InputError: "cuda" was asked for and there is none.
+    """
+    if device == "cpu":
+        return "cpu"
+    found = Path("/dev/nvidiactl").exists() or Path("/dev/kfd").exists()
+    if found:
+        import torch
+
+        found = torch.cuda.is_available()
+    if device == "cuda" and not found:
+        raise InputError("--device cuda, but torch sees no GPU here: use --device cpu or auto")
+    return "cuda" if found else "cpu"
+
+
+def show_plan(suite: Path, options: Options, console: Console, *, every: bool = False) -> None:
+    """Print the jobs of a suite, what is cached and why not, and how long the rest takes."""
+    from harness import terminal
+
+    ready = prepare(load(suite, options), options, root=find_suite(suite).parent)
+    ahead = {job.digest for job in ready.ahead}
+    stored = ready.store.jobs() if ahead else []
+    states = {
+        job.digest: "cached" if job.digest not in ahead else _state(changes(job, stored))
+        for job in ready.plan.jobs
+    }
+    seconds = estimate(ready.ahead, options.workers)
+    terminal.show_plan(console, ready.plan, states, seconds, options.workers, every=every)
+
+
+def _state(reasons: tuple[str, ...]) -> str:
+    return f"changed: {', '.join(reasons)}" if reasons else "new"
+
+
+# ---------------------------------------------------------------- running
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that came to its end.
+
+    Args:
+        folder: where the report lies.
+        outcome: what became of the jobs.
+        paths: the files of the report.
+    """
+
+    folder: Path
+    outcome: Outcome
+    paths: tuple[Path, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every job was done."""
+        return not self.outcome.failed and not self.outcome.skipped
+
+    def show(self, console: Console) -> None:
+        """Print the summary table and the paths of the reports."""
+        from harness import terminal
+
+        terminal.show_finished(console, self.folder, self.outcome, self.paths)
+
+
+def run(
+    suite: Path | str,
+    options: Options = Options(),
+    *,
+    fail_fast: bool = False,
+    console: Console | None = None,
+) -> Finished:
+    """Do all that a suite asks, and write its report.
+
+    Args:
+        suite: a path, or the name of a shipped suite.
+        options: what overrides the suite, and where things lie.
+        fail_fast: begin no job once one has failed.
+        console: where progress is shown; None shows none.
+
+    Raises:
+        InputError: the suite, the data or a model cannot be used.
+    """
+    from rich.console import Console
+
+    from harness import assembly
+    from harness.progress import watcher
+    from harness.report import render
+
+    started = time.time()
+    loaded = load(suite, options)
+    ready = prepare(loaded, options, root=find_suite(Path(suite)).parent)
+    watch = watcher(console or Console(quiet=True))
+    outcome = _execute(ready, watch, fail_fast=fail_fast)
+    folder = options.out / f"{loaded.name}-{loaded.data.name}"
+    results = assembly.assemble(ready, outcome, started=started, command=replay(suite, options))
+    results.write(folder)
+    return Finished(folder, outcome, tuple(render(folder)))
+
+
+def _execute(ready: Ready, watch: Any, *, fail_fast: bool) -> Outcome:  # noqa: ANN401
+    """The plan through the engine; workers are started only if there is work."""
+    if not ready.ahead:
+        return Outcome(0, len({job.digest for job in ready.plan.jobs}), {}, {}, 0.0)
+    workers = ready.options.workers
+    executor = Inline(ready.place) if workers == 1 else Processes(ready.place, workers)
+    try:
+        return execute(ready.plan.jobs, ready.store, executor, watch, fail_fast=fail_fast)
+    finally:
+        executor.close()
+        watch.close()
+
+
+def replay(suite: Path | str, options: Options) -> str:
+    """One command that makes the report again."""
+    parts = ["harness", "run", f"suites/{Path(suite).name}"]
+    parts += ["--data", options.data] if options.data else []
+    parts += [part for seed in options.seeds for part in ("--seed", str(seed))]
+    parts += ["--limit", str(options.limit)] if options.limit else []
+    parts += ["--only", f"'{options.only}'"] if options.only else []
+    return " ".join(parts)
+
+
+def report(folder: Path, formats: Iterable[str] = ()) -> list[Path]:
+    """Make the report of a folder again, from its results alone."""
+    from harness.report import render
+
+    if not folder.is_dir():
+        raise DataError(f"no such folder: {folder}")
+    return render(folder, tuple(formats))

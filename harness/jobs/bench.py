@@ -1,0 +1,163 @@
+"""A worker's bench: what it has loaded, so that the next job need not load it again."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from harness.core.registry import registry
+from harness.core.rng import numpy_rng
+from harness.core.types import Evidence, Split, array_digest, canonical
+from harness.data import stratified
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.core.types import Artifact, Classifier
+    from harness.data import Dataset
+    from harness.store import Store
+
+T = TypeVar("T")
+Plain = Mapping[str, Any]
+SPLITS_KEPT = 24  # 15 corruptions, the parts of the data set and the OOD sets
+MODELS_KEPT = 12  # an ensemble of ten and two others
+
+
+class Memory:
+    """The last few values by key."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.values = size, OrderedDict[Hashable, Any]()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The value of `key`, made if it is not among the last few."""
+        if key not in self.values:
+            self.values[key] = make()
+        self.values.move_to_end(key)
+        while len(self.values) > self.size:
+            self.values.popitem(last=False)
+        return self.values[key]
+
+
+class Bench:
+    """Loads what jobs need, once.
+
+    Args:
+        store: where records and weights lie.
+        data_dir: where data sets lie.
+        device: "cpu" or "cuda".
+        progress: called with the fraction of the job that is done, in [0, 1].
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        data_dir: Path,
+        device: str = "cpu",
+        progress: Callable[[float], None] = lambda fraction: None,
+    ) -> None:
+        self.store, self.data_dir, self.device, self.progress = store, data_dir, device, progress
+        self._datasets, self._splits = Memory(4), Memory(SPLITS_KEPT)
+        self._models, self._evidence = Memory(MODELS_KEPT), Memory(6)
+
+    # ------------------------------------------------------------ records
+
+    def record(self, digest: str) -> Artifact:
+        """The stored record of a job that this one needs."""
+        return self.store.read(digest)
+
+    # ------------------------------------------------------------ data
+
+    def dataset(self, data: Plain) -> Dataset:
+        """A data set by its use, as plain data."""
+        use = dict(data)
+        plug = registry.get("data", use.pop("use"))
+        return self._datasets.get(
+            canonical(dict(data)), lambda: plug.function(self.data_dir, **plug.complete(use))
+        )
+
+    def split(self, reference: Plain) -> Split:
+        """The split that a reference of the plan means."""
+        return self._splits.get(canonical(dict(reference)), lambda: self._split(reference))
+
+    def _split(self, reference: Plain) -> Split:
+        dataset = self.dataset(reference["data"])
+        split = getattr(dataset, reference["part"])
+        for count in reference["take"]:
+            split = stratified(split, count, seed=reference["seed"])
+        corruption = reference.get("corruption")
+        return _corrupted(split, corruption, reference["seed"]) if corruption else split
+
+    def split_like(self, reference: Plain, like: Plain) -> Split:
+        """An OOD split in the shape of the data set `like`: the same preprocessing for both."""
+        from harness.data import fit_shape
+
+        split = self.split(reference)
+        shape = self.dataset(like).test.x.shape[1:]
+        return fit_shape(split, shape)
+
+    # ------------------------------------------------------------ models
+
+    def model(self, description: Plain) -> Classifier:
+        """The frozen classifier that a description of the plan means."""
+        return self._models.get(canonical(dict(description)), lambda: self._model(description))
+
+    def _model(self, description: Plain) -> Classifier:
+        from harness import models
+
+        if "members" in description:
+            return models.Ensemble([self.model(member) for member in description["members"]])
+        if "network" in description:
+            return self._trained(description)
+        return models.brought(description["factory"], description.get("path"), device=self.device)
+
+    def _trained(self, description: Plain) -> Classifier:
+        from harness import models
+
+        digest = description["weights"]
+        facts = self.store.read(digest).facts
+        use = dict(description["network"])
+        plug = registry.get("network", use.pop("use"))
+        network = plug.function(facts["classes"], tuple(facts["shape"]), **use)
+        return models.freeze(
+            network, models.load_weights(self.store.weights(digest)), device=self.device
+        )
+
+    # ------------------------------------------------------------ evidence
+
+    def evidence(self, description: Plain, split: Split, batch: int) -> Evidence:
+        """Logits and features of a split under a model, computed once a worker."""
+        key = (canonical(dict(description)), split.digest)
+        return self._evidence.get(key, lambda: gather(self.model(description), split, batch))
+
+
+def _corrupted(split: Split, corruption: Plain, seed: int) -> Split:
+    use = dict(corruption)
+    plug = registry.get("corruption", use.pop("use"))
+    x = plug.function(split.x, **use, rng=numpy_rng(seed, "corruption", plug.name))
+    return Split(
+        f"{split.name}/{plug.name}", x, split.y, array_digest(x, split.y), split.classes, split.ids
+    )
+
+
+def gather(model: Classifier, split: Split, batch: int) -> Evidence:
+    """Logits and, where the model has them, features of a split."""
+    import torch
+
+    logits: list[np.ndarray] = []
+    features: list[np.ndarray] = []
+    with torch.inference_mode():
+        for start in range(0, len(split), batch):
+            x = torch.from_numpy(split.x[start : start + batch])
+            if model.head is None:
+                logits.append(model(x).cpu().numpy())
+                continue
+            inside = model.features(x)
+            features.append(inside.cpu().numpy())
+            logits.append(model.head(inside).cpu().numpy())
+    return Evidence(
+        np.concatenate(logits), np.concatenate(features) if features else None, split.x, split.y
+    )

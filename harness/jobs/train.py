@@ -1,0 +1,5 @@
+"""A network trained by its recipe."""
+
+from __future__ import annotations
+
+WEIGHTS = "weights.safetensors"

@@ -1,0 +1,227 @@
+"""What `harness ls` and `harness schema` show: the registry, read aloud. Nothing heavy is imported."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from harness.core.registry import Kind, Plug, registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from rich.console import Console
+
+Cells = tuple[str, ...]
+KINDS: dict[str, Kind] = {
+    "models": "network",
+    "attacks": "attack",
+    "detectors": "detector",
+    "corruptions": "corruption",
+    "recipes": "recipe",
+    "metrics": "metric",
+}
+
+
+def show(what: str, console: Console, *, data_dir: Path, params: bool = False) -> None:
+    """Print one listing.
+
+    Args:
+        what: "models", "attacks", "detectors", "corruptions", "recipes", "metrics", "data",
+            "adapters" or "suites".
+        console: where to.
+        data_dir: where data sets would lie.
+        params: for plugs, show parameters; for attacks, their translation to each library too.
+    """
+    listings: dict[str, Callable[[], tuple[Cells, Iterator[Cells]]]] = {
+        "data": lambda: (("data set", "here", "images", "what"), _data(data_dir)),
+        "adapters": lambda: (
+            ("library", "version", "checked with", "plugs", "missing?"),
+            _adapters(),
+        ),
+        "suites": lambda: (("suite", "title", "path"), _suites()),
+    }
+    if what in listings:
+        head, rows = listings[what]()
+    else:
+        head = ("name", "by", "parameters" if params else "what")
+        rows = _plugs(KINDS[what], params)
+    table = Table(*head, box=None, pad_edge=False, header_style="bold")
+    for cells in rows:
+        table.add_row(*cells)
+    console.print(table)
+
+
+def _plugs(kind: Kind, params: bool) -> Iterator[Cells]:  # noqa: FBT001 -- one caller
+    for plug in registry.plugs(kind):
+        by = plug.implementation
+        if plug.library and not plug.library.installed:
+            by += f" (missing: pip install {plug.library.install})"
+        yield plug.name, by, _parameters(plug) if params else plug.summary
+
+
+def _parameters(plug: Plug) -> str:
+    own = ", ".join(f"{p.name}={'required' if p.required else p.default}" for p in plug.parameters)
+    translate = plug.meta.get("translate")
+    if translate is None:
+        return own
+    return f"{own}\n  -> {translate(plug)}" if callable(translate) else own
+
+
+def _data(data_dir: Path) -> Iterator[Cells]:
+    from harness import data
+
+    for entry in data.inventory(data_dir):
+        yield entry.name, "yes" if entry.present else entry.get, str(entry.n or ""), entry.title
+
+
+def _adapters() -> Iterator[Cells]:
+    yield "harness", _own_version(), "", str(_count(None)), ""
+    for library in registry.libraries():
+        missing = "" if library.installed else f"pip install {library.install}"
+        yield (
+            library.name,
+            library.found_version(),
+            library.version,
+            str(_count(library.name)),
+            missing,
+        )
+
+
+def _own_version() -> str:
+    from importlib.metadata import version
+
+    return version("adversarial-harness")
+
+
+def _count(library: str | None) -> int:
+    """How many plugs a library has; None counts ours."""
+    kinds: tuple[Kind, ...] = ("attack", "detector", "metric")
+    plugs = [plug for kind in kinds for plug in registry.plugs(kind)]
+    return sum((plug.library.name if plug.library else None) == library for plug in plugs)
+
+
+def _suites() -> Iterator[Cells]:
+    from harness.api import shipped_suites
+
+    for path in shipped_suites():
+        yield path.stem, _title(path), f"suites/{path.name}"
+
+
+def _title(path: Path) -> str:
+    from harness.suite.reading import read
+
+    return str(read(path).data.get("title", ""))
+
+
+# ---------------------------------------------------------------- JSON Schema
+
+
+def schema_text() -> str:
+    """JSON Schema of a suite file: plugs by name, with their parameters and defaults."""
+    return json.dumps(schema(), indent=2)
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of a suite file.
+
+    Values that depend on the data set and `each` are allowed wherever a value is.
+    """
+    from harness.suite import AttackSpec, Calibration, Crosscheck, Ood, Shift, Training
+
+    parts = {
+        "shift": Shift,
+        "ood": Ood,
+        "calibration": Calibration,
+        "crosscheck": Crosscheck,
+        "training": Training,
+    }
+    sections = {
+        name: {"type": "object", "properties": _properties(part)} for name, part in parts.items()
+    }
+    uses = {kind: _use_schema(kind) for kind in ("network", "recipe", "attack", "detector", "data")}
+    attack = {key: {} for key in AttackSpec.model_fields if key not in ("name", "use")}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A suite of harness",
+        "type": "object",
+        "required": ["data", "models"],
+        "additionalProperties": False,
+        "$defs": uses,
+        "properties": {
+            "title": {"type": "string"},
+            "include": {"type": "string", "description": "another suite to start from, one level"},
+            "data": {"$ref": "#/$defs/data"},
+            "seeds": {"type": ["array", "integer"], "items": {"type": "integer"}},
+            "models": {"type": "object", "additionalProperties": _model_schema()},
+            "attacks": {
+                "type": ["object", "array"],
+                "additionalProperties": _with(uses["attack"], attack),
+                "items": _with(uses["attack"], attack),
+            },
+            "attack_images": {},
+            "baseline": {"type": "string"},
+            "checks": {"type": "boolean"},
+            "limit": {"type": "integer"},
+            **sections,
+        },
+    }
+
+
+def _model_schema() -> dict[str, Any]:
+    from harness.suite import ModelSpec
+
+    names = set(ModelSpec.model_fields) - {"name", "family"}
+    known = {key: {} for key in sorted(names)}
+    known["network"] = {"$ref": "#/$defs/network"}
+    known["train"] = {
+        "anyOf": [
+            {"$ref": "#/$defs/recipe"},
+            {"type": "array", "items": {"$ref": "#/$defs/recipe"}},
+        ]
+    }
+    return {"type": "object", "properties": known, "additionalProperties": False}
+
+
+def _properties(part: Any) -> dict[str, Any]:  # noqa: ANN401 -- a pydantic class
+    docs = {name: {"default": field.default} for name, field in part.model_fields.items()}
+    return {name: value if _plain(value["default"]) else {} for name, value in docs.items()}
+
+
+def _plain(value: object) -> bool:
+    return isinstance(value, str | int | float | bool | type(None))
+
+
+def _use_schema(kind: Kind) -> dict[str, Any]:
+    """A name, or a mapping with `use` and the parameters of that plug."""
+    names = registry.names(kind)
+    choices = [_plug_schema(plug) for plug in registry.plugs(kind)]
+    return {"anyOf": [{"enum": names}, *choices]}
+
+
+def _plug_schema(plug: Plug) -> dict[str, Any]:
+    known: dict[str, Any] = {"use": {"const": plug.name}, "each": {"type": "array"}}
+    for parameter in plug.parameters:
+        entry: dict[str, Any] = {"description": parameter.annotation}
+        if not parameter.required and _plain(parameter.default):
+            entry["default"] = parameter.default
+        known[parameter.name] = entry
+    return {
+        "type": "object",
+        "description": plug.summary,
+        "required": ["use"],
+        "properties": known,
+        "additionalProperties": False,
+    }
+
+
+def _with(use: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """A use that takes some further keys."""
+    choices = [
+        choice | {"properties": choice["properties"] | more} if "properties" in choice else choice
+        for choice in use["anyOf"]
+    ]
+    return {"anyOf": choices}

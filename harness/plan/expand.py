@@ -1,0 +1,391 @@
+"""Suite to jobs."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.core.registry import registry
+from harness.core.rng import derive
+from harness.core.types import Job, Use, digest_of
+from harness.plan import cost
+from harness.plan.digests import code_digest, identity, library_versions, without_paths
+from harness.plan.types import Plan, Question
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from harness.core.registry import Kind
+    from harness.suite import AttackSpec, ModelSpec, Suite
+
+    Plain = dict[str, Any]
+    Sizes = Callable[[Mapping[str, Any]], int]
+
+IMAGES_SEED = 0  # every seed of a run meets the same images, so that comparisons stay paired
+FITTED = "fit"  # name of the split on which detectors are fitted
+
+
+def expand(
+    suite: Suite,
+    *,
+    fingerprint: Callable[[Use], str],
+    size: Callable[[Use, str], int],
+    published: Callable[[str], bool],
+    device: str = "cpu",
+    root: Path = Path(),
+) -> Plan:
+    """The plan of a suite.
+
+    Args:
+        suite: resolved.
+        fingerprint: digest of a data set's files.
+        size: images in a part ("train", "val", "test") of a data set.
+        published: whether a published set of a corruption is there (else it is made here).
+        device: "cpu" or "cuda".
+        root: folder against which a user's weights are named.
+
+    Returns:
+        Jobs in an order in which each comes after all that it needs.
+    """
+    return _Expansion(suite, fingerprint, size, published, device, root).plan()
+
+
+class _Expansion:
+    """Collects jobs; every method answers one part of the suite."""
+
+    def __init__(
+        self,
+        suite: Suite,
+        fingerprint: Callable[[Use], str],
+        size: Callable[[Use, str], int],
+        published: Callable[[str], bool],
+        device: str,
+        root: Path,
+    ) -> None:
+        self.suite, self.root = suite, root
+        self.fingerprint, self.size, self.published = fingerprint, size, published
+        self.numerics = cost.numerics(device)
+        self.jobs: dict[str, Job] = {}
+        self.answers: dict[Question, str] = {}
+        self.splits: dict[str, Plain] = {}
+        self.models: dict[tuple[str, int, int], Plain] = {}
+
+    # ------------------------------------------------------------ the whole
+
+    def plan(self) -> Plan:
+        for seed in self.suite.seeds:
+            for spec in self.suite.models:
+                self.train(spec, seed)
+        for seed in self.suite.seeds:
+            for spec in self.suite.models:
+                self.measure(spec, seed)
+        self.exhibits()
+        return Plan(
+            self.suite,
+            tuple(self.jobs.values()),
+            self.answers,
+            self.splits,
+            self.numerics,
+        )
+
+    def measure(self, spec: ModelSpec, seed: int) -> None:
+        self.predictions(spec, seed)
+        for attack in self.suite.attacks:
+            self.attack(spec, seed, attack)
+        if self.suite.ood:
+            for detector in self.suite.ood.detectors:
+                self.detector(spec, seed, detector)
+
+    # ------------------------------------------------------------ jobs
+
+    def add(
+        self,
+        question: Question,
+        title: str,
+        params: Plain,
+        *,
+        inputs: Mapping[str, str],
+        needs: Iterable[str] = (),
+        plugs: Sequence[tuple[Kind, str]] = (),
+        seconds: float,
+        group: str = "",
+    ) -> str:
+        """One more job, unless the plan has it already; its digest."""
+        modules = [f"harness.jobs.{question.kind}"]
+        modules += [registry.get(kind, name).function.__module__ for kind, name in plugs]
+        fields: Plain = {
+            "kind": question.kind,
+            "params": params,
+            "inputs": dict(inputs),
+            "seed": derive(question.seed, "member", question.member),
+            "code": code_digest(modules),
+            "libraries": library_versions(plugs),
+            "numerics": self.numerics,
+        }
+        digest = digest_of(identity(fields))
+        job = Job(
+            **fields, title=title, needs=tuple(needs), group=group, cost=seconds, digest=digest
+        )
+        self.jobs.setdefault(digest, job)
+        self.answers[question] = digest
+        return digest
+
+    # ------------------------------------------------------------ splits
+
+    def split(self, part: str, *takes: int, data: Use | None = None, corruption: str = "") -> Plain:
+        """Reference of a split: what `harness.jobs.inputs` loads, and what a digest is made of.
+
+        Args:
+            part: "train", "val" or "test".
+            *takes: sizes of stratified draws, each out of the one before.
+            data: the data set; the suite's if None.
+            corruption: a corruption to apply; "" for none.
+        """
+        use = data or self.suite.data
+        if self.suite.limit and part == "test":
+            takes = (self.suite.limit, *takes)
+        reference: Plain = {
+            "data": use.plain(),
+            "fingerprint": self.fingerprint(use),
+            "part": part,
+            "take": list(takes),
+            "seed": IMAGES_SEED,
+        }
+        if corruption:
+            plug = registry.get("corruption", corruption)
+            reference["corruption"] = {"use": corruption, **plug.complete({})}
+            reference["code"] = code_digest([plug.function.__module__])
+        self.splits[digest_of(reference)] = reference
+        return reference
+
+    def images(self, reference: Plain) -> int:
+        """How many images a split has."""
+        use = dict(reference["data"])
+        whole = self.size(Use(use.pop("use"), use), reference["part"])
+        return min([whole, *reference["take"]])
+
+    # ------------------------------------------------------------ models
+
+    def train(self, spec: ModelSpec, seed: int) -> None:
+        """The training jobs that a model needs, and its description for the other jobs."""
+        if spec.network is not None:
+            self.models[spec.name, seed, 0] = self.network(spec, seed, 0)
+        elif spec.ensemble is not None and spec.size is not None:
+            base = self.suite.model(spec.ensemble)
+            for member in range(spec.size):
+                self.models[base.name, seed, member] = self.network(base, seed, member)
+            members = [self.models[base.name, seed, member] for member in range(spec.size)]
+            self.models[spec.name, seed, 0] = {"members": members}
+        else:
+            self.models[spec.name, seed, 0] = self.brought(spec)
+
+    def network(self, spec: ModelSpec, seed: int, member: int) -> Plain:
+        assert spec.network is not None
+        network = _completed("network", spec.network)
+        steps = [_completed("recipe", step) for step in spec.train]
+        training, held_out = self.split("train"), self.split("val")
+        params: Plain = {
+            "network": network,
+            "steps": steps,
+            "training": spec.training.model_dump(),
+            "train": training,
+            "val": held_out,
+        }
+        plugs: list[tuple[Kind, str]] = [("network", network["use"])]
+        plugs.extend(("recipe", step["use"]) for step in steps)
+        title = f"train {spec.name}" + (f" (member {member})" if member else "")
+        digest = self.add(
+            Question("train", spec.name, seed, "", member),
+            title,
+            params,
+            inputs={"train": digest_of(training), "val": digest_of(held_out)},
+            plugs=plugs,
+            seconds=cost.training(spec, self.images(training)),
+        )
+        return {"network": network, "weights": digest}
+
+    def brought(self, spec: ModelSpec) -> Plain:
+        """Description of a user's model: its digest is that of the factory's file and weights."""
+        described: Plain = {
+            "factory": spec.factory,
+            "factory_digest": _factory_digest(spec.factory or ""),
+        }
+        if spec.weights:
+            path = self.root / spec.weights
+            described |= {"path": str(path), "weights_digest": _file_digest(path)}
+        return described
+
+    def about(
+        self, spec: ModelSpec, seed: int, member: int = 0
+    ) -> tuple[Plain, dict[str, str], tuple[str, ...]]:
+        """Parameters, inputs and needs that every job on a model has."""
+        model = self.models[spec.name, seed, member]
+        needs = tuple(
+            part["weights"] for part in model.get("members", [model]) if "network" in part
+        )
+        return {"model": model}, {"model": digest_of(without_paths(model))}, needs
+
+    # ------------------------------------------------------------ questions
+
+    def predictions(self, spec: ModelSpec, seed: int) -> None:
+        """Logits on every split of the suite."""
+        for case, reference in self.evaluated().items():
+            if spec.ensemble is not None:
+                self.combined(spec, seed, case, reference)
+            else:
+                self.predicted(spec, seed, case, reference)
+
+    def evaluated(self) -> dict[str, Plain]:
+        """Case -> split, of all splits on which every model predicts."""
+        found = {"test": self.split("test"), "val": self.split("val")}
+        shift = self.suite.shift
+        if shift is None:
+            return found
+        names = self.corruptions()
+        for name in names:
+            if shift.data and self.published(name):
+                found[name] = self.split("test", data=Use(shift.data, {"corruption": name}))
+            else:
+                found[name] = self.split("test", corruption=name)
+        return found
+
+    def corruptions(self) -> tuple[str, ...]:
+        shift = self.suite.shift
+        if shift is None:
+            return ()
+        if shift.corruptions != "all":
+            return shift.corruptions
+        return tuple(name for name in registry.names("corruption") if name != "identity")
+
+    def predicted(
+        self, spec: ModelSpec, seed: int, case: str, reference: Plain, member: int = 0
+    ) -> str:
+        params, inputs, needs = self.about(spec, seed, member)
+        title = f"predict {spec.name} on {case}" + (f" (member {member})" if member else "")
+        return self.add(
+            Question("predict", spec.name, seed, case, member),
+            title,
+            params | {"split": reference},
+            inputs=inputs | {"split": digest_of(reference)},
+            needs=needs,
+            seconds=cost.forward(spec, self.images(reference)),
+            group=inputs["model"],
+        )
+
+    def combined(self, spec: ModelSpec, seed: int, case: str, reference: Plain) -> None:
+        """An ensemble's logits, from what its members predicted: no pass is made twice."""
+        base = self.suite.model(spec.ensemble or "")
+        members = [self.predicted(base, seed, case, reference, m) for m in range(spec.size or 0)]
+        self.add(
+            Question("combine", spec.name, seed, case),
+            f"combine {spec.name} on {case}",
+            {"of": "predict"},
+            inputs={str(i): digest for i, digest in enumerate(members)},
+            needs=members,
+            seconds=0.01,
+        )
+
+    def attack(self, spec: ModelSpec, seed: int, attack: AttackSpec) -> None:
+        params, inputs, needs = self.about(spec, seed)
+        takes = [n for n in (self.suite.attack_images, attack.images) if n]
+        reference = self.split("test", *takes)
+        budgets = self.budgets(spec, attack)
+        use = _completed("attack", attack.use)
+        params |= {"attack": use, "norm": attack.norm, "eps": list(budgets), "split": reference}
+        self.add(
+            Question("attack", spec.name, seed, f"{attack.name} {attack.norm}"),
+            f"attack {spec.name} with {attack.name} {attack.norm}",
+            params,
+            inputs=inputs | {"split": digest_of(reference)},
+            needs=needs,
+            plugs=[("attack", attack.use.name)],
+            seconds=cost.attack(spec, use, len(budgets), self.images(reference)),
+            group=inputs["model"],
+        )
+
+    def budgets(self, spec: ModelSpec, attack: AttackSpec) -> tuple[float, ...]:
+        """Budgets of an attack on a model: "training" means its own, or the middle one."""
+        if attack.eps != "training":
+            return attack.eps
+        own = spec.training_budget or self.suite.middle_budget
+        return (own,) if own else (0.1,)
+
+    def detector(self, spec: ModelSpec, seed: int, detector: Use) -> None:
+        """Scores of the ID test set and of every OOD set."""
+        if spec.ensemble is None:
+            self.scored(spec, seed, detector, 0)
+            return
+        base = self.suite.model(spec.ensemble)
+        members = [self.scored(base, seed, detector, m) for m in range(spec.size or 0)]
+        self.add(
+            Question("combine", spec.name, seed, f"detector {_named(detector)}"),
+            f"combine {spec.name}'s {_named(detector)} scores",
+            {"of": "score"},
+            inputs={str(i): digest for i, digest in enumerate(members)},
+            needs=members,
+            seconds=0.01,
+        )
+
+    def scored(self, spec: ModelSpec, seed: int, detector: Use, member: int) -> str:
+        ood = self.suite.ood
+        assert ood is not None
+        params, inputs, needs = self.about(spec, seed, member)
+        splits = {
+            FITTED: self.split("train", ood.fit_images),
+            "id": self.split("test"),
+            **{
+                name: self.split("test", data=Use(name, self.ood_params(name))) for name in ood.sets
+            },
+        }
+        params |= {
+            "detector": _completed("detector", detector),
+            "splits": splits,
+            "like": self.suite.data.plain(),
+        }
+        total = sum(self.images(reference) for reference in splits.values())
+        return self.add(
+            Question("score", spec.name, seed, _named(detector), member),
+            f"score {spec.name} with {_named(detector)}"
+            + (f" (member {member})" if member else ""),
+            params,
+            inputs=inputs | {role: digest_of(reference) for role, reference in splits.items()},
+            needs=needs,
+            plugs=[("detector", detector.name)],
+            seconds=cost.detector(spec, detector.name, total),
+            group=inputs["model"],
+        )
+
+    def ood_params(self, name: str) -> Plain:
+        """Parameters of an OOD set that is named without any."""
+        return {}
+
+    # ------------------------------------------------------------ pictures
+
+    def exhibits(self) -> None:
+        """Example images for the report: of the first seed, a handful of models."""
+
+
+def _completed(kind: Kind, use: Use) -> dict[str, Any]:
+    """A use with every default filled in, as plain data."""
+    return {"use": use.name, **registry.get(kind, use.name).complete(use.params)}
+
+
+def _named(use: Use) -> str:
+    """How a detector is called: its plug's name, without spaces."""
+    return use.name
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _factory_digest(factory: str) -> str:
+    """SHA-256 of the file of a user's factory, found without importing it."""
+    import importlib.util
+
+    module = factory.partition(":")[0]
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.origin or not Path(spec.origin).is_file():
+        return "missing"
+    return _file_digest(Path(spec.origin))

@@ -1,0 +1,85 @@
+"""Tables in the terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from harness.plan import detectable_difference
+from harness.progress import left_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from harness.engine import Outcome
+    from harness.plan import Plan
+
+DISCORDANCE = 0.02  # share of images on which two models disagree, guessed for the power line
+
+
+def show_plan(
+    console: Console,
+    plan: Plan,
+    states: Mapping[str, str],
+    seconds: float,
+    workers: int,
+    *,
+    every: bool,
+) -> None:
+    """Print jobs by kind and state (or each one), the time left and what n can show.
+
+    Args:
+        console: where to.
+        plan: the plan.
+        states: digest -> "cached", "new" or "changed: why".
+        seconds: expected wall time of what is not cached.
+        workers: processes that it is reckoned for.
+        every: a line a job instead of a line a kind.
+    """
+    if every:
+        for job in plan.jobs:
+            console.print(f"{states[job.digest]:<12} {job.title}", markup=False, soft_wrap=True)
+    else:
+        console.print(_by_kind(plan, states))
+    ahead = sum(state != "cached" for state in states.values())
+    took = left_text(seconds).removesuffix(" left") or "nothing"
+    console.print(f"{len(plan.jobs)} jobs, {ahead} to do; about {took} with {workers} workers")
+    n = plan.suite.attack_images
+    if n:
+        least = detectable_difference(n, DISCORDANCE)
+        console.print(
+            f"With {n} attacked images a paired difference of {100 * least:.1f} points is seen with "
+            f"80 % power (if models disagree on {100 * DISCORDANCE:.0f} % of the images).",
+            soft_wrap=True,
+        )
+
+
+def _by_kind(plan: Plan, states: Mapping[str, str]) -> Table:
+    counts = Counter((job.kind, states[job.digest]) for job in plan.jobs)
+    table = Table("jobs", "kind", "state", box=None, pad_edge=False, header_style="bold")
+    for (kind, state), count in counts.items():
+        table.add_row(str(count), kind, state)
+    return table
+
+
+def show_finished(console: Console, folder: Path, outcome: Outcome, paths: Sequence[Path]) -> None:
+    """Print the summary table, what failed and where the reports lie."""
+    from harness.report import print_summary
+
+    print_summary(folder, console)
+    for reason in dict.fromkeys(outcome.failed.values()):
+        console.print(f"failed: {reason}", markup=False, soft_wrap=True)
+    if outcome.failed or outcome.skipped:
+        console.print(
+            f"INCOMPLETE: {len(outcome.failed)} jobs failed and {len(outcome.skipped)} were skipped; "
+            "the same command tries them again.",
+            soft_wrap=True,
+        )
+    for path in paths:
+        if path.suffix in (".md", ".html", ".csv"):
+            console.print(str(path), markup=False, soft_wrap=True)
