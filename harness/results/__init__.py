@@ -3,7 +3,7 @@
     results.csv          rows, sorted, fixed float format: equal byte for byte between two runs
     run.json             how they were made (harness.results.run), the only place with times
     outcomes/*.parquet   per-sample outcomes (harness.results.outcomes)
-    evidence/*.json      exhibits, findings, ledger, standings, dominance
+    evidence/*.json      exhibits, findings, ledger, standings, contrasts, dominance
     evidence/*.npz       example images
 
 Vocabulary of the rows (axis; case; metric). An eps stands in `case` as Python's `repr` of the float.
@@ -38,7 +38,7 @@ from harness.core.types import Row
 from harness.results.exhibits import Exhibits, no_exhibits
 from harness.results.gallery import Gallery
 from harness.results.run import Run
-from harness.results.verdicts import Dominance, Finding, LedgerRow, Part, Standing
+from harness.results.verdicts import Contrast, Dominance, Finding, LedgerRow, Part, Standing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +64,7 @@ class Results:
         ledger: the cross-check.
         findings: the claims, in the order of the study.
         standings: filled by `harness.ranking.ranked`.
+        contrasts: filled by `harness.ranking.ranked`.
         dominance: filled by `harness.ranking.ranked`.
     """
 
@@ -75,6 +76,7 @@ class Results:
     ledger: tuple[LedgerRow, ...] = ()
     findings: tuple[Finding, ...] = ()
     standings: tuple[Standing, ...] = ()
+    contrasts: tuple[Contrast, ...] = ()
     dominance: tuple[Dominance, ...] = ()
 
     def write(self, folder: Path) -> None:
@@ -97,6 +99,7 @@ class Results:
 
 __all__ = [
     "ALL_SEEDS",
+    "Contrast",
     "Dominance",
     "Exhibits",
     "Finding",

@@ -14,7 +14,7 @@ from harness.core.errors import InputError
 from harness.core.types import Row
 from harness.results import outcomes
 from harness.results.gallery import Gallery
-from harness.results.verdicts import Dominance, Finding, LedgerRow, Part, Standing
+from harness.results.verdicts import Contrast, Dominance, Finding, LedgerRow, Part, Standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -79,7 +79,7 @@ def write(results: Results, folder: Path) -> None:
     (folder / "results.csv").write_text(rows_text(results.rows), encoding="utf-8", newline="")
     _write_json(folder / "run.json", results.run, indent=2)
     _write_json(evidence / "exhibits.json", results.exhibits)
-    for name in ("findings", "ledger", "standings", "dominance"):
+    for name in ("findings", "ledger", "standings", "contrasts", "dominance"):
         _write_json(evidence / f"{name}.json", [asdict(item) for item in getattr(results, name)])
     for stale in evidence.glob("*.npz"):
         stale.unlink()
@@ -115,6 +115,7 @@ def read(folder: Path) -> Results:
         ledger=_items(evidence / "ledger.json", _ledger_row),
         findings=_items(evidence / "findings.json", _finding),
         standings=_items(evidence / "standings.json", lambda item: Standing(**item)),
+        contrasts=_items(evidence / "contrasts.json", lambda item: Contrast(**item)),
         dominance=_items(evidence / "dominance.json", _dominance),
     )
 

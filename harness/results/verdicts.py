@@ -141,6 +141,29 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class Contrast:
+    """One model against the baseline in one column of the summary (made by `harness.ranking`).
+
+    Args:
+        column: id of the column.
+        model: name of the model; never the baseline itself.
+        gain: paired difference in the column's better direction: > 0 is better than the baseline.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        p: two-sided p value, Holm-corrected over the column.
+        verdict: "better" or "worse" where p < 0.05, else "undecided".
+    """
+
+    column: str
+    model: str
+    gain: float
+    low: float
+    high: float
+    p: float
+    verdict: Literal["better", "worse", "undecided"]
+
+
+@dataclass(frozen=True, slots=True)
 class Dominance:
     """Whether some model is at least as good on every axis and better on one (point estimates).
 

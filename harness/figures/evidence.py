@@ -1,0 +1,82 @@
+"""Whether to believe it: the ledger and the findings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import altair as alt
+
+from harness.figures.parts import ROW, table, tip
+from harness.figures.registry import figure
+from harness.figures.style import FAINT, LEDGER, VERDICTS
+
+if TYPE_CHECKING:
+    from harness.figures.deck import Deck
+
+
+@figure(
+    "ledger",
+    "Where two implementations differ",
+    "A line a comparison that is not identical: the paired difference in points with its 95 % "
+    "interval, in the colour of its verdict.",
+    "ledger",
+)
+def ledger(deck: Deck) -> alt.TopLevelMixin:
+    """Paired differences of the ledger."""
+    names = list(dict.fromkeys(record["row"] for record in deck.datasets["ledger"]))
+    found = {record["verdict"] for record in deck.datasets["ledger"]}
+    known = [verdict for verdict in LEDGER if verdict in found]
+    legend = alt.Legend(orient="bottom", title=None)
+    tint = alt.Color(
+        "verdict:N",
+        legend=legend,
+        scale=alt.Scale(domain=known, range=[LEDGER[v][0] for v in known]),
+    )
+    form = alt.Shape(
+        "verdict:N",
+        legend=legend,
+        scale=alt.Scale(domain=known, range=[LEDGER[v][1] for v in known]),
+    )
+    axis = alt.Axis(title=None, grid=True, ticks=False, domain=False, labelLimit=330)
+    y = alt.Y("row:N", sort=names, axis=axis)
+    title = "difference, first minus second (points); ours is first"
+    base = alt.Chart(table("ledger"))
+    zero = alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color=FAINT).encode(x="zero:Q")
+    bars = base.mark_rule(strokeWidth=1.5).encode(
+        x=alt.X("low:Q", title=title), x2="high:Q", y=y, color=tint
+    )
+    points = base.mark_point(filled=True, size=45, opacity=1).encode(
+        x=alt.X("value:Q", title=title), y=y, color=tint, shape=form,
+        tooltip=[tip("row:N", "comparison"), tip("verdict:N", "verdict"), tip("value:Q", "difference", ".2f"), tip("why:N", "why")],
+    )  # fmt: skip
+    return alt.layer(zero, bars, points).properties(width=330, height=alt.Step(ROW))
+
+
+@figure(
+    "findings",
+    "How the parts of each finding fell",
+    "A bar a finding: the number of its comparisons that hold, are undecided, or do not hold.",
+    "findings",
+)
+def findings(deck: Deck) -> alt.TopLevelMixin:
+    """Counts of part verdicts, as shares of each finding."""
+    names = list(dict.fromkeys(record["finding"] for record in deck.datasets["findings"]))
+    order = list(VERDICTS)
+    tint = alt.Color(
+        "verdict:N",
+        scale=alt.Scale(domain=order, range=list(VERDICTS.values())),
+        legend=alt.Legend(orient="bottom", title=None),
+    )
+    return (
+        alt.Chart(table("findings"))
+        .transform_calculate(rank=f"indexof({order}, datum.verdict)")
+        .mark_bar(height={"band": 0.72})
+        .encode(
+            x=alt.X("count():Q", stack="normalize", axis=alt.Axis(title="share of comparisons", format="%")),
+            y=alt.Y("finding:N", sort=names, axis=alt.Axis(title=None, ticks=False, domain=False, labelLimit=340)),
+            color=tint,
+            order="rank:Q",
+            tooltip=[tip("finding:N", "finding"), tip("verdict:N", "verdict"), tip("count():Q", "comparisons")],
+        )
+        .properties(width=300, height=alt.Step(17))
+    )  # fmt: skip
