@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness import data
 from harness.core.errors import DataError, InputError, SuiteError, suggest
 from harness.core.registry import registry
 from harness.core.types import Use, digest_of
@@ -145,28 +146,47 @@ def prepare(suite: Suite, options: Options, root: Path = Path()) -> Ready:
     Raises:
         DataError: a data set is missing.
     """
-    from harness import data
-
-    cache: dict[str, str] = {}
-
-    def fingerprint(use: Use) -> str:
-        key = digest_of(use.plain())
-        if key not in cache:
-            plug = registry.get("data", use.name)
-            files = data.fingerprint(use.name, options.data_dir, **plug.complete(use.params))
-            cache[key] = digest_of([files, code_digest([plug.function.__module__])])
-        return cache[key]
-
+    shelf = Shelf(options.data_dir)
     plan = expand(
         suite,
-        fingerprint=fingerprint,
-        size=lambda use, part: data.size(use.name, part, options.data_dir, **use.params),
-        published=lambda name: data.published(name, options.data_dir),
+        fingerprint=shelf.fingerprint,
+        size=shelf.size,
+        classes=data.load(suite.data.name, options.data_dir, **suite.data.params).classes,
         device=resolve_device(options.device),
         root=root,
     )
     store = Store(options.store or default_root())
     return Ready(plan, store, options, resolve_device(options.device))
+
+
+class Shelf:
+    """The data sets on disk, by their files: no image is read.
+
+    Args:
+        data_dir: where they lie; what is missing is downloaded there.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self._fingerprints: dict[str, str] = {}
+
+    def size(self, use: Use, part: str) -> int:
+        """Images in a part of a data set.
+
+        Raises:
+            DataError: there is no such part, and it cannot be downloaded.
+        """
+        return data.size(use.name, part, self.data_dir, **use.params)
+
+    def fingerprint(self, use: Use) -> str:
+        """Digest of a data set: its files' bytes, its parameters and the code that reads it."""
+        key = digest_of(use.plain())
+        if key not in self._fingerprints:
+            plug = registry.get("data", use.name)
+            files = data.fingerprint(use.name, self.data_dir, **use.params)
+            code = code_digest([plug.function.__module__])
+            self._fingerprints[key] = digest_of([files, plug.complete(use.params), code])
+        return self._fingerprints[key]
 
 
 def resolve_device(device: str) -> str:
@@ -255,7 +275,7 @@ def run(
     """
     from rich.console import Console
 
-    from harness import assembly
+    from harness import assembly, provenance
     from harness.progress import watcher
     from harness.report import render
 
@@ -265,8 +285,15 @@ def run(
     watch = watcher(console or Console(quiet=True))
     outcome = _execute(ready, watch, fail_fast=fail_fast)
     folder = options.out / f"{loaded.name}-{loaded.data.name}"
-    results = assembly.assemble(ready, outcome, started=started, command=replay(suite, options))
-    results.write(folder)
+    made = provenance.Made(
+        started=started,
+        seconds=time.time() - started,
+        workers=options.workers,
+        command=replay(suite, options),
+        only=options.only,
+        device=ready.device,
+    )
+    assembly.assemble(ready.plan, ready.store, outcome, made).write(folder)
     return Finished(folder, outcome, tuple(render(folder)))
 
 

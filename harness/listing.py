@@ -37,7 +37,7 @@ def show(what: str, console: Console, *, data_dir: Path, params: bool = False) -
         params: for plugs, show parameters; for attacks, their translation to each library too.
     """
     listings: dict[str, Callable[[], tuple[Cells, Iterator[Cells]]]] = {
-        "data": lambda: (("data set", "here", "images", "what"), _data(data_dir)),
+        "data": lambda: (("data set", "images", "what, or how to get it"), _data(data_dir)),
         "adapters": lambda: (
             ("library", "version", "checked with", "plugs", "missing?"),
             _adapters(),
@@ -72,10 +72,11 @@ def _parameters(plug: Plug) -> str:
 
 
 def _data(data_dir: Path) -> Iterator[Cells]:
-    from harness import data
+    from harness.data import availability
 
-    for entry in data.inventory(data_dir):
-        yield entry.name, "yes" if entry.present else entry.get, str(entry.n or ""), entry.title
+    for line in availability(data_dir):
+        sizes = ", ".join(f"{count} {part}" for part, count in line.sizes.items())
+        yield line.name, sizes or "missing", line.summary if line.present else line.how
 
 
 def _adapters() -> Iterator[Cells]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from harness.core.types import Artifact, Axis, Row, case_text
+from harness.core.types import Artifact, Axis, Job, Row, case_text
+from harness.corruptions import MNIST_C
 from harness.metrics import METRICS
 from harness.plan.types import Plan, Question
 
@@ -35,6 +36,14 @@ class Measured:
         default_factory=dict[str, list[Mapping[str, Any]]]
     )
     exhibits: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
+
+    def add(self, other: Measured) -> None:
+        """Take over what another axis has measured."""
+        self.rows.extend(other.rows)
+        for name, blocks in other.outcomes.items():
+            self.outcomes.setdefault(name, []).extend(blocks)
+        for name, items in other.exhibits.items():
+            self.exhibits.setdefault(name, []).extend(items)
 
     def outcome(self, table: str, who: Who, **columns: Any) -> None:  # noqa: ANN401 -- arrays or scalars
         """Add a block of per-sample outcomes."""
@@ -69,6 +78,8 @@ class View:
     def __init__(self, plan: Plan, store: Store) -> None:
         self.plan, self.store = plan, store
         self._records: dict[str, Artifact] = {}
+        self._jobs = {job.digest: job for job in plan.jobs}
+        self._models = {digest: q.model for q, digest in reversed(plan.answers.items())}
 
     @property
     def suite(self) -> Suite:
@@ -86,6 +97,33 @@ class View:
         name = self.suite.baseline
         return None if name in ("", who.name) else Who(self.suite.model(name), who.seed)
 
+    @property
+    def corruptions(self) -> tuple[str, ...]:
+        """Corruptions of the plan, in the published order."""
+        asked = {question.case for question in self.plan.answers if question.kind == "predict"}
+        return tuple(name for name in MNIST_C if name in asked)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in label order."""
+        return self.plan.classes
+
+    @property
+    def exhibit(self) -> Artifact | None:
+        """The example images, or None if there are none."""
+        found = [d for question, d in self.plan.answers.items() if question.kind == "exhibit"]
+        record = self._read(found[0]) if found else None
+        return record if record is not None and record.status == "ok" else None
+
+    def job(self, kind: str, who: Who, case: str = "", member: int = 0) -> Job | None:
+        """The job that answers, or None if nothing was asked."""
+        digest = self.digest(kind, who, case, member)
+        return self._jobs.get(digest) if digest else None
+
+    def model_of(self, digest: str) -> str:
+        """Name of the model that a job belongs to (the first, if several), or ""."""
+        return self._models.get(digest, "")
+
     def digest(self, kind: str, who: Who, case: str = "", member: int = 0) -> str | None:
         """Digest of the job that answers, or None if nothing was asked."""
         combined = Question("combine", who.name, who.seed, _combined(kind, case))
@@ -95,8 +133,9 @@ class View:
     def record(self, kind: str, who: Who, case: str = "", member: int = 0) -> Artifact | None:
         """The record that answers; None if nothing was asked or the job is not done."""
         digest = self.digest(kind, who, case, member)
-        if digest is None:
-            return None
+        return None if digest is None else self._read(digest)
+
+    def _read(self, digest: str) -> Artifact:
         if digest not in self._records:
             try:
                 self._records[digest] = self.store.read(digest)

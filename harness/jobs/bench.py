@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from harness.core.registry import registry
-from harness.core.rng import numpy_rng
-from harness.core.types import Evidence, Split, array_digest, canonical
-from harness.data import stratified
+from harness.core.types import Evidence, Split, canonical
+from harness.corruptions import corrupt
+from harness.data import fit_shape, stratified
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from harness.core.types import Artifact, Classifier
     from harness.data import Dataset
     from harness.store import Store
@@ -84,20 +83,20 @@ class Bench:
         return self._splits.get(canonical(dict(reference)), lambda: self._split(reference))
 
     def _split(self, reference: Plain) -> Split:
-        dataset = self.dataset(reference["data"])
-        split = getattr(dataset, reference["part"])
+        split = getattr(self.dataset(reference["data"]), reference["part"])
+        if (
+            "corruption" in reference
+        ):  # the draw belongs to the whole split: rows are taken after it
+            use = dict(reference["corruption"])
+            split = corrupt(split, use.pop("use"), use, seed=reference["seed"])
         for count in reference["take"]:
             split = stratified(split, count, seed=reference["seed"])
-        corruption = reference.get("corruption")
-        return _corrupted(split, corruption, reference["seed"]) if corruption else split
+        return split
 
     def split_like(self, reference: Plain, like: Plain) -> Split:
         """An OOD split in the shape of the data set `like`: the same preprocessing for both."""
-        from harness.data import fit_shape
-
         split = self.split(reference)
-        shape = self.dataset(like).test.x.shape[1:]
-        return fit_shape(split, shape)
+        return fit_shape(split, _shape(self.dataset(like)))
 
     # ------------------------------------------------------------ models
 
@@ -112,7 +111,15 @@ class Bench:
             return models.Ensemble([self.model(member) for member in description["members"]])
         if "network" in description:
             return self._trained(description)
-        return models.brought(description["factory"], description.get("path"), device=self.device)
+        shown = self.dataset(description["data"])
+        return models.brought(
+            description["factory"],
+            description.get("path"),
+            num_classes=len(shown.classes),
+            in_shape=_shape(shown),
+            search=Path(description["search"]),
+            device=self.device,
+        )
 
     def _trained(self, description: Plain) -> Classifier:
         from harness import models
@@ -122,28 +129,25 @@ class Bench:
         use = dict(description["network"])
         plug = registry.get("network", use.pop("use"))
         network = plug.function(facts["classes"], tuple(facts["shape"]), **use)
-        return models.freeze(
-            network, models.load_weights(self.store.weights(digest)), device=self.device
-        )
+        weights = models.load_weights(self.store.weights(digest))
+        return models.freeze(network, weights, device=self.device)
 
     # ------------------------------------------------------------ evidence
 
     def evidence(self, description: Plain, split: Split, batch: int) -> Evidence:
         """Logits and features of a split under a model, computed once a worker."""
         key = (canonical(dict(description)), split.digest)
-        return self._evidence.get(key, lambda: gather(self.model(description), split, batch))
+        return self._evidence.get(
+            key, lambda: gather(self.model(description), split, batch, self.device)
+        )
 
 
-def _corrupted(split: Split, corruption: Plain, seed: int) -> Split:
-    use = dict(corruption)
-    plug = registry.get("corruption", use.pop("use"))
-    x = plug.function(split.x, **use, rng=numpy_rng(seed, "corruption", plug.name))
-    return Split(
-        f"{split.name}/{plug.name}", x, split.y, array_digest(x, split.y), split.classes, split.ids
-    )
+def _shape(dataset: Dataset) -> tuple[int, int, int]:
+    channels, height, width = dataset.test.x.shape[1:]
+    return channels, height, width
 
 
-def gather(model: Classifier, split: Split, batch: int) -> Evidence:
+def gather(model: Classifier, split: Split, batch: int, device: str) -> Evidence:
     """Logits and, where the model has them, features of a split."""
     import torch
 
@@ -151,7 +155,7 @@ def gather(model: Classifier, split: Split, batch: int) -> Evidence:
     features: list[np.ndarray] = []
     with torch.inference_mode():
         for start in range(0, len(split), batch):
-            x = torch.from_numpy(split.x[start : start + batch])
+            x = torch.from_numpy(split.x[start : start + batch]).to(device)
             if model.head is None:
                 logits.append(model(x).cpu().numpy())
                 continue

@@ -19,7 +19,8 @@ def perform(job: Job, bench: Bench) -> Done:
     """Log mean probabilities (of "predict"), or mean standardised scores (of "score")."""
     members = [bench.record(job.inputs[str(index)]) for index in range(len(job.inputs))]
     if job.params["of"] == "predict":
-        return Done({"logits": mean_log_probabilities(members)}, dict(members[0].facts))
+        shared = {name: members[0].arrays[name] for name in ("ids", "labels")}
+        return Done({"logits": mean_log_probabilities(members), **shared}, dict(members[0].facts))
     return Done(_scores(members), dict(members[0].facts))
 
 

@@ -10,7 +10,7 @@ from harness.core.errors import ModelError
 from harness.jobs import Done
 
 if TYPE_CHECKING:
-    from harness.core.types import Job
+    from harness.core.types import Job, Split
     from harness.jobs.bench import Bench
 
 
@@ -29,7 +29,14 @@ def perform(job: Job, bench: Bench) -> Done:
             bench.progress((start + batch) / len(split))
     logits = np.concatenate(parts)
     _check(logits, split.y)
-    return Done({"logits": logits}, {"n": len(split), "split": split.digest})
+    arrays = {"logits": logits, "ids": _ids(split)}
+    if split.y is not None:
+        arrays["labels"] = split.y
+    return Done(arrays, {"n": len(split), "split": split.digest, "images": split.name})
+
+
+def _ids(split: Split) -> np.ndarray:
+    return np.arange(len(split)) if split.ids is None else split.ids
 
 
 def _check(logits: np.ndarray, labels: np.ndarray | None) -> None:

@@ -39,6 +39,7 @@ REASONS = {
     "libraries": "library",
     "numerics": "numerics",
 }
+PLACES = ("path", "search")  # of a user's weights and factory
 DESCRIBED = ("model", "split", "splits", "train", "val")  # parameters that `inputs` stands for
 
 
@@ -56,7 +57,7 @@ def identity(job: Mapping[str, Any]) -> dict[str, Any]:
 def without_paths(value: Any) -> Any:  # noqa: ANN401 -- plain data
     """Plain data without the places where files lie: those can't change a result."""
     if isinstance(value, dict):
-        return {key: without_paths(item) for key, item in value.items() if key != "path"}
+        return {key: without_paths(item) for key, item in value.items() if key not in PLACES}
     return [without_paths(item) for item in value] if isinstance(value, list) else value
 
 

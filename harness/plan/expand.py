@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.machinery
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.core.errors import ModelError
 from harness.core.registry import registry
 from harness.core.rng import derive
 from harness.core.types import Job, Use, digest_of
+from harness.corruptions import MNIST_C
 from harness.plan import cost
 from harness.plan.digests import code_digest, identity, library_versions, without_paths
 from harness.plan.types import Plan, Question
@@ -31,7 +35,7 @@ def expand(
     *,
     fingerprint: Callable[[Use], str],
     size: Callable[[Use, str], int],
-    published: Callable[[str], bool],
+    classes: tuple[str, ...] = (),
     device: str = "cpu",
     root: Path = Path(),
 ) -> Plan:
@@ -41,14 +45,14 @@ def expand(
         suite: resolved.
         fingerprint: digest of a data set's files.
         size: images in a part ("train", "val", "test") of a data set.
-        published: whether a published set of a corruption is there (else it is made here).
+        classes: names of the data set's classes, in label order.
         device: "cpu" or "cuda".
         root: folder against which a user's weights are named.
 
     Returns:
         Jobs in an order in which each comes after all that it needs.
     """
-    return _Expansion(suite, fingerprint, size, published, device, root).plan()
+    return _Expansion(suite, fingerprint, size, classes, device, root).plan()
 
 
 class _Expansion:
@@ -59,12 +63,12 @@ class _Expansion:
         suite: Suite,
         fingerprint: Callable[[Use], str],
         size: Callable[[Use, str], int],
-        published: Callable[[str], bool],
+        classes: tuple[str, ...],
         device: str,
         root: Path,
     ) -> None:
-        self.suite, self.root = suite, root
-        self.fingerprint, self.size, self.published = fingerprint, size, published
+        self.suite, self.classes, self.root = suite, classes, root
+        self.fingerprint, self.size = fingerprint, size
         self.numerics = cost.numerics(device)
         self.jobs: dict[str, Job] = {}
         self.answers: dict[Question, str] = {}
@@ -86,6 +90,8 @@ class _Expansion:
             tuple(self.jobs.values()),
             self.answers,
             self.splits,
+            {key: self.images(reference) for key, reference in self.splits.items()},
+            self.classes,
             self.numerics,
         )
 
@@ -185,6 +191,7 @@ class _Expansion:
         network = _completed("network", spec.network)
         steps = [_completed("recipe", step) for step in spec.train]
         training, held_out = self.split("train"), self.split("val")
+        self.size(self.suite.data, "train")  # says so now if there is none
         params: Plain = {
             "network": network,
             "steps": steps,
@@ -213,6 +220,8 @@ class _Expansion:
         }
         if spec.weights:
             path = self.root / spec.weights
+            if not path.is_file():
+                raise ModelError(f"model {spec.name!r}: no weights file {path}")
             described |= {"path": str(path), "weights_digest": _file_digest(path)}
         return described
 
@@ -244,7 +253,7 @@ class _Expansion:
             return found
         names = self.corruptions()
         for name in names:
-            if shift.data and self.published(name):
+            if shift.data:
                 found[name] = self.split("test", data=Use(shift.data, {"corruption": name}))
             else:
                 found[name] = self.split("test", corruption=name)
@@ -256,7 +265,7 @@ class _Expansion:
             return ()
         if shift.corruptions != "all":
             return shift.corruptions
-        return tuple(name for name in registry.names("corruption") if name != "identity")
+        return MNIST_C
 
     def predicted(
         self, spec: ModelSpec, seed: int, case: str, reference: Plain, member: int = 0
@@ -356,14 +365,59 @@ class _Expansion:
             group=inputs["model"],
         )
 
-    def ood_params(self, name: str) -> Plain:
-        """Parameters of an OOD set that is named without any."""
-        return {}
-
     # ------------------------------------------------------------ pictures
 
     def exhibits(self) -> None:
-        """Example images for the report: of the first seed, a handful of models."""
+        """Example images for the report: of the first seed, seen by the baseline or the first model."""
+        spec = (
+            self.suite.model(self.suite.baseline) if self.suite.baseline else self.suite.models[0]
+        )
+        params, inputs, needs = self.about(spec, self.suite.seeds[0])
+        split = self.split("test", *[n for n in (self.suite.attack_images,) if n])
+        shown = {name: ref for name, ref in self.evaluated().items() if name != "val"}
+        for name in self.suite.ood.sets if self.suite.ood else ():
+            shown[name] = self.split("test", data=Use(name))
+        params |= {
+            "attacks": self.shown_attacks(spec),
+            "augmentations": self.shown_augmentations(),
+            "split": split,
+            "shown": shown,
+            "like": self.suite.data.plain(),
+        }
+        self.add(
+            Question("exhibit", spec.name, self.suite.seeds[0]),
+            "draw examples",
+            params,
+            inputs=inputs | {name: digest_of(reference) for name, reference in shown.items()},
+            needs=needs,
+            seconds=1.0,
+            group=inputs["model"],
+        )
+
+    def shown_attacks(self, spec: ModelSpec) -> Plain:
+        """FGSM and PGD at the middle budget, where the suite has them."""
+        eps = self.suite.middle_budget
+        found: Plain = {}
+        for attack in self.suite.attacks:
+            wanted = (
+                attack.name in ("fgsm", "pgd")
+                and attack.norm == "linf"
+                and attack.eps != "training"
+            )
+            if wanted:
+                budgets = [*attack.eps] if attack.eps != "training" else []
+                middle = eps if eps in budgets else budgets[len(budgets) // 2]
+                use = _completed("attack", attack.use)
+                found[attack.name] = {"use": use, "norm": "linf", "eps": middle}
+        return found
+
+    def shown_augmentations(self) -> Plain:
+        """Every augmentation of the suite, in its first and other settings."""
+        found: Plain = {}
+        for model in self.suite.models:
+            if len(model.train) == 1 and "eps" not in model.train[0].params:
+                found[model.name.replace(" ", "-")] = _completed("recipe", model.train[0])
+        return found
 
 
 def _completed(kind: Kind, use: Use) -> dict[str, Any]:
@@ -380,12 +434,15 @@ def _file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _factory_digest(factory: str) -> str:
-    """SHA-256 of the file of a user's factory, found without importing it."""
-    import importlib.util
-
+def _factory_digest(factory: str, root: Path) -> str:
+    """SHA-256 of the file of a user's factory, found without importing it; "missing" if there is none."""
     module = factory.partition(":")[0]
-    spec = importlib.util.find_spec(module)
-    if spec is None or not spec.origin or not Path(spec.origin).is_file():
-        return "missing"
-    return _file_digest(Path(spec.origin))
+    places: list[str] = [str(root), *sys.path]
+    origin = None
+    for depth, part in enumerate(module.split(".")):
+        name = ".".join(module.split(".")[: depth + 1])
+        spec = importlib.machinery.PathFinder.find_spec(name if depth else part, places)
+        if spec is None:
+            return "missing"
+        origin, places = spec.origin, list(spec.submodule_search_locations or ())
+    return _file_digest(Path(origin)) if origin and Path(origin).is_file() else "missing"

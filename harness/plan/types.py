@@ -39,7 +39,9 @@ class Plan:
         suite: the resolved suite.
         jobs: in an order in which each comes after all that it needs.
         answers: question -> digest of the job.
-        splits: name -> reference of every split used (see `harness.data.load_split`).
+        splits: digest -> reference of every split used.
+        images: digest of a split's reference -> how many images it has.
+        classes: names of the classes of the data set, in label order.
         numerics: the rules of batch size, memory format and precision.
     """
 
@@ -47,6 +49,8 @@ class Plan:
     jobs: tuple[Job, ...]
     answers: Mapping[Question, str]
     splits: Mapping[str, Mapping[str, Any]]
+    images: Mapping[str, int]
+    classes: tuple[str, ...]
     numerics: Mapping[str, Any]
 
     def job(self, digest: str) -> Job:

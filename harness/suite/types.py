@@ -162,6 +162,7 @@ class Suite(Strict):
 
     name: str
     title: str = ""
+    question: str = ""
     data: UseField
     seeds: Annotated[tuple[int, ...], BeforeValidator(_listed)] = (0,)
     models: tuple[ModelSpec, ...]

@@ -1,0 +1,76 @@
+"""One attack on one model at a list of budgets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.attacks import run_attack
+from harness.attacks.runner import predict
+from harness.core.registry import registry
+from harness.core.threat import Threat
+from harness.jobs import Done
+from harness.jobs.inputs import Images, images
+
+if TYPE_CHECKING:
+    from harness.core.registry import Plug
+    from harness.core.types import Classifier, Job
+    from harness.jobs.bench import Bench
+
+
+def perform(job: Job, bench: Bench) -> Done:
+    """Arrays: eps (B,), broken (N, B) bool, clean (N,) bool, ids (N,), labels (N,).
+
+    Facts: forwards and backwards a sample, violations of ball or box, seconds a budget. Kept where
+    the plan asks: the adversarial images of the last budget.
+    """
+    use = dict(job.params["attack"])
+    plug = registry.get("attack", use.pop("use")).require()
+    shown, model = images(bench, job.params["split"]), bench.model(job.params["model"])
+    clean = predict(model, shown.x) == shown.y.numpy()
+    search = _nested if plug.meta.get("curve") else _each
+    arrays, facts = search(job, bench, plug, use, model, shown)
+    arrays["broken"] |= ~clean[:, None]
+    known = {"clean": clean, "ids": shown.ids, "labels": shown.y.numpy()}
+    return Done(known | arrays, facts | {"n": len(clean)})
+
+
+def _each(
+    job: Job, bench: Bench, plug: Plug, params: dict[str, Any], model: Classifier, shown: Images
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Every budget by itself, judged by us."""
+    found = []
+    budgets = job.params["eps"]
+    for done, eps in enumerate(budgets, 1):
+        threat = Threat(job.params["norm"], eps)
+        found.append(
+            run_attack(
+                plug, params, model, shown.x, shown.y, threat,
+                seed=job.seed, batch_size=job.numerics["attack_batch"],
+            )
+        )  # fmt: skip
+        bench.progress(done / len(budgets))
+    arrays = {"eps": np.array(budgets), "broken": np.stack([one.success for one in found], axis=1)}
+    if job.params.get("keep"):
+        arrays["kept"] = found[-1].x_adv.numpy()
+        arrays["kept_prediction"] = found[-1].prediction
+    facts = {
+        "forwards": sum(one.forwards for one in found),
+        "backwards": sum(one.backwards for one in found),
+        "violations": sum(one.violations for one in found),
+        "worst_violation": max(one.worst for one in found),
+    }
+    return arrays, facts
+
+
+def _nested(
+    job: Job, bench: Bench, plug: Plug, params: dict[str, Any], model: Classifier, shown: Images
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """All budgets together: what falls at one falls at every larger one."""
+    first, facts = plug.meta["curve"](
+        model, shown.x, shown.y, job.params["norm"], job.params["eps"], seed=job.seed,
+        progress=bench.progress, **params,
+    )  # fmt: skip
+    budgets = np.array(job.params["eps"])
+    return {"eps": budgets, "broken": first[:, None] <= budgets[None, :]}, facts

@@ -1,0 +1,344 @@
+"""How the numbers were made: run.json."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import resource
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.axes.adversarial import training_budgets
+from harness.axes.view import Who
+from harness.core.registry import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from harness.axes.view import View
+    from harness.core.types import Artifact, Job, Use
+    from harness.engine import Outcome
+    from harness.results.run import (
+        AttackFacts,
+        DetectorFacts,
+        Hardware,
+        JobFacts,
+        Model,
+        Run,
+        SplitFacts,
+        Training,
+    )
+    from harness.suite import AttackSpec, ModelSpec
+
+DISTRIBUTIONS = (
+    "adversarial-harness", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "torchattacks",
+    "adversarial-robustness-toolbox", "foolbox", "pyautoattack", "netcal", "torchmetrics", "pytorch-ood",
+)  # fmt: skip
+ROLES = {"train": "training", "val": "validation", "test": "test"}
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """When, where and by which command a run was made.
+
+    Args:
+        started: seconds since the epoch.
+        seconds: wall time.
+        workers: processes.
+        command: one command that makes it again.
+        only: value of --only.
+        device: "cpu" or "cuda".
+    """
+
+    started: float
+    seconds: float
+    workers: int
+    command: str
+    only: str
+    device: str
+
+
+def run(view: View, outcome: Outcome, made: Made) -> Run:
+    """run.json of a finished plan."""
+    suite = view.suite
+    began = datetime.datetime.fromtimestamp(made.started, datetime.UTC)
+    return {
+        "suite": suite.name,
+        "title": suite.title or suite.name,
+        "question": suite.question,
+        "dataset": suite.data.name,
+        "classes": list(view.classes),
+        "limit": suite.limit,
+        "only": made.only,
+        "seeds": list(suite.seeds),
+        "baseline": suite.baseline,
+        "training_budgets": list(training_budgets(suite)),
+        "models": [_model(view, spec) for spec in suite.models],
+        "corruptions": list(view.corruptions),
+        "splits": list(_splits(view)),
+        "attacks": [_attack(view, attack) for attack in suite.attacks],
+        "detectors": _detectors(view),
+        "headline_detector": _headline_detector(view),
+        "hardware": hardware(made.device),
+        "versions": versions(),
+        "revision": revision(),
+        "command": made.command,
+        "started": began.isoformat(timespec="seconds"),
+        "seconds": made.seconds,
+        "workers": made.workers,
+        "memory": _memory(),
+        "times": _times(view, outcome),
+        "jobs": {job.digest: _job(view, job, outcome) for job in view.plan.jobs},
+        "checks": [],
+        "flags": [],
+        "missing": list(_missing(view, outcome)),
+        "resolved": suite.model_dump(mode="json"),
+    }
+
+
+# ---------------------------------------------------------------- models
+
+
+def _model(view: View, spec: ModelSpec) -> Model:
+    seed = view.suite.seeds[0]
+    network = view.suite.model(spec.ensemble).network if spec.ensemble else spec.network
+    trained = list(_trainings(view, spec, seed))
+    facts = [artifact.facts for artifact in trained]
+    return {
+        "name": spec.name,
+        "family": spec.family,
+        "description": _description(spec, network),
+        "parameters": sum(int(one.get("parameters", 0)) for one in facts),
+        "members": spec.size or 1,
+        "training": _training(view, spec, trained) if trained else None,
+        "weights": str(facts[0].get("weights", "")) if facts else "",
+    }
+
+
+def _trainings(view: View, spec: ModelSpec, seed: int) -> Iterator[Artifact]:
+    """Records of the trainings that a model rests on."""
+    base = view.suite.model(spec.ensemble) if spec.ensemble else spec
+    for member in range(spec.size or 1):
+        record = view.record("train", Who(base, seed), member=member)
+        if record is not None and record.status == "ok":
+            yield record
+
+
+def _description(spec: ModelSpec, network: Use | None) -> str:
+    if spec.factory:
+        return f"brought by the user: {spec.factory}"
+    name = network.name if network else ""
+    return f"mean probabilities of {spec.size} {name}" if spec.ensemble else name
+
+
+def recipe_text(spec: ModelSpec) -> str:
+    """The steps of a recipe in one line.
+
+    >>> from harness.suite import ModelSpec
+    >>> recipe_text(ModelSpec(name="a", family="a", network="lenet5", train=["cutout", {"use": "pgd", "eps": 0.1}]))
+    'cutout, then pgd (eps 0.1)'
+    """
+    steps: list[str] = []
+    for step in spec.train:
+        shown = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in step.params.items())
+        steps.append(f"{step.name} ({shown})" if shown else step.name)
+    return ", then ".join(steps) or "plain"
+
+
+def _training(view: View, spec: ModelSpec, trained: list[Artifact]) -> Training:
+    base = view.suite.model(spec.ensemble) if spec.ensemble else spec
+    attack = next((step.name for step in base.train if "eps" in step.params), "")
+    notes = dict.fromkeys(str(record.facts.get("note", "")) for record in trained)
+    passes = trained[0].facts.get("passes")
+    return {
+        "recipe": recipe_text(base),
+        "epochs": base.training.epochs,
+        "seconds": sum(record.seconds for record in trained),
+        "passes": None if passes is None else float(passes),
+        "eps": base.training_budget,
+        "attack": attack,
+        "note": "; ".join(note for note in notes if note),
+    }
+
+
+# ---------------------------------------------------------------- what was measured, and with what
+
+
+def _splits(view: View) -> Iterator[SplitFacts]:
+    ood = view.suite.ood
+    near, far = (ood.near, ood.far) if ood else ((), ())
+    for reference in view.plan.splits.values():
+        use = dict(reference["data"])
+        name = str(use.pop("use"))
+        corruption = str(use.get("corruption") or reference.get("corruption", {}).get("use", ""))
+        if corruption:
+            role = "corruptions"
+        elif name in near or name in far:
+            role = "near OOD" if name in near else "far OOD"
+        else:
+            role = (
+                "attacked"
+                if reference["part"] == "test" and reference["take"]
+                else ROLES[reference["part"]]
+            )
+        yield _split(view, reference, role, corruption or name)
+
+
+def _split(view: View, reference: Mapping[str, Any], role: str, name: str) -> SplitFacts:
+    takes = reference["take"]
+    draw = " then ".join(
+        f"{n} of them, stratified by class, seed {reference['seed']}" for n in takes
+    )
+    use = dict(reference["data"])
+    plug = registry.get("data", use.pop("use"))
+    n = view.plan.images.get(_key(reference), 0)
+    return {
+        "role": role,
+        "name": name,
+        "title": f"{name} {reference['part']}",
+        "n": n,
+        "digest": str(reference["fingerprint"]),
+        "source": plug.summary,
+        "draw": draw,
+    }
+
+
+def _key(reference: Mapping[str, Any]) -> str:
+    from harness.core.types import digest_of
+
+    return digest_of(dict(reference))
+
+
+def _attack(view: View, attack: AttackSpec) -> AttackFacts:
+    plug = registry.get("attack", attack.use.name)
+    budgets: set[float] = set()
+    n = 0
+    for who in view.everyone():
+        job = view.job("attack", who, f"{attack.name} {attack.norm}")
+        if job is not None:
+            budgets |= set(job.params["eps"])
+            n = view.plan.images.get(job.inputs["split"], 0)
+    return {
+        "name": attack.name,
+        "title": plug.summary,
+        "norm": attack.norm,
+        "params": {"use": plug.name, **plug.complete(attack.use.params)},
+        "budgets": sorted(budgets),
+        "n": n,
+        "knowledge": "white box" if plug.meta.get("gradient", True) else "black box",
+        "goal": "untargeted",
+        "headline": attack.headline and attack.eps != "training",
+    }
+
+
+def _detectors(view: View) -> list[DetectorFacts]:
+    uses = view.suite.ood.detectors if view.suite.ood else ()
+    found: list[DetectorFacts] = []
+    for use in uses:
+        plug = registry.get("detector", use.name)
+        found.append({"name": use.name, "title": plug.summary, "params": plug.complete(use.params)})
+    return found
+
+
+def _headline_detector(view: View) -> str:
+    """The maximum softmax, as in the study; else the suite's first."""
+    names = [use.name for use in view.suite.ood.detectors] if view.suite.ood else []
+    return "msp" if "msp" in names else next(iter(names), "")
+
+
+# ---------------------------------------------------------------- the machine and the run
+
+
+def hardware(device: str) -> Hardware:
+    """The machine that this runs on."""
+    pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory": int(pages),
+        "device": device,
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor())
+
+
+def versions() -> dict[str, str]:
+    """Distribution -> version, of what the numbers rest on; "missing" if not installed."""
+    found = {"python": platform.python_version()}
+    for name in DISTRIBUTIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "missing"
+    return found
+
+
+def revision() -> str:
+    """Revision of the code, or "" where it is not a git checkout."""
+    here = Path(__file__).parent
+    try:
+        asked = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "--short", "HEAD"],
+            capture_output=True, text=True, check=False, timeout=5,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return asked.stdout.strip() if asked.returncode == 0 else ""
+
+
+def _memory() -> int:
+    """Peak resident bytes of the largest worker, or of this process if it did the work."""
+    kinds = (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF)
+    return max(resource.getrusage(kind).ru_maxrss for kind in kinds) * 1024
+
+
+def _times(view: View, outcome: Outcome) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for digest, seconds in outcome.compute.items():
+        kind = view.plan.job(digest).kind
+        found[kind] = found.get(kind, 0.0) + seconds
+    return found
+
+
+def _job(view: View, job: Job, outcome: Outcome) -> JobFacts:
+    reason = outcome.failed.get(job.digest) or outcome.skipped.get(job.digest) or ""
+    status = "failed" if job.digest in outcome.failed else "skipped" if reason else "ok"
+    return {
+        "title": job.title,
+        "kind": job.kind,
+        "status": status,
+        "reason": reason,
+        "model": view.model_of(job.digest),
+        "seconds": outcome.compute.get(job.digest, 0.0),
+        "cached": not reason and job.digest not in outcome.compute,
+        "inputs": dict(job.inputs),
+        "replay": "",
+    }
+
+
+def _missing(view: View, outcome: Outcome) -> Iterator[str]:
+    """What the run does not hold beyond failed jobs."""
+    for library in registry.libraries():
+        if not library.installed:
+            yield f"{library.name} is not installed: its witnesses are missing (pip install {library.install})."
+    suite = view.suite
+    if not suite.attacks:
+        yield "The suite names no attack: nothing is said of adversarial robustness."
+    if suite.shift is None:
+        yield "The suite names no corruptions: nothing is said of distribution shift (H67)."
+    if suite.ood is None:
+        yield "The suite names no OOD set: nothing is said of detection."
+    if len(suite.seeds) == 1:
+        yield "One seed: the numbers speak of these checkpoints, not of the methods (H92)."
