@@ -89,7 +89,8 @@ def run_attack(
         y: (N,) int64 true labels.
         threat: ball; a radius of 0 is judged without an attack.
         seed: each batch draws from its own stream under it, by position.
-        batch_size: samples the attack sees at once.
+        batch_size: samples the attack sees at once; an attack whose meta says `whole` sees all and
+            splits them itself.
         trace: passed to our own attacks; concerns one batch, so N must not exceed `batch_size`.
         noise: (N, C, H, W) starts in place of the attack's own.
 
@@ -105,9 +106,10 @@ def run_attack(
     began, counted = time.perf_counter(), Counted(model)
     call = partial(plug.require().function, **plug.complete(params))
     offered = _offer(plug, trace=trace, noise=noise)
+    size = max(len(x), 1) if plug.meta.get("whole") else batch_size
     moved, claims = [], []
     with untouched(counted.module):
-        for index, rows in enumerate(batches(len(x), batch_size)):
+        for index, rows in enumerate(batches(len(x), size)):
             rng = torch_rng(seed, "attack", plug.name, index)
             mine = {**offered, "noise": noise[rows]} if noise is not None else offered
             z = x[rows].clone()
