@@ -135,13 +135,13 @@ class Ready:
         return pending(self.plan.jobs, self.store)
 
 
-def prepare(suite: Suite, options: Options, root: Path = Path()) -> Ready:
+def prepare(suite: Suite, options: Options, folder: Path = Path()) -> Ready:
     """The plan of a suite here and now.
 
     Args:
         suite: resolved.
         options: where data and finished work lie.
-        root: folder against which a user's weights are named.
+        folder: of the suite's file: a user's model is looked for there first.
 
     Raises:
         DataError: a data set is missing.
@@ -153,7 +153,7 @@ def prepare(suite: Suite, options: Options, root: Path = Path()) -> Ready:
         size=shelf.size,
         classes=data.load(suite.data.name, options.data_dir, **suite.data.params).classes,
         device=resolve_device(options.device),
-        root=root,
+        places=(folder, options.data_dir, Path()),
     )
     store = Store(options.store or default_root())
     return Ready(plan, store, options, resolve_device(options.device))
@@ -211,7 +211,7 @@ def show_plan(suite: Path, options: Options, console: Console, *, every: bool = 
     """Print the jobs of a suite, what is cached and why not, and how long the rest takes."""
     from harness import terminal
 
-    ready = prepare(load(suite, options), options, root=find_suite(suite).parent)
+    ready = prepare(load(suite, options), options, folder=find_suite(suite).parent)
     ahead = {job.digest for job in ready.ahead}
     stored = ready.store.jobs() if ahead else []
     states = {
@@ -281,7 +281,7 @@ def run(
 
     started = time.time()
     loaded = load(suite, options)
-    ready = prepare(loaded, options, root=find_suite(Path(suite)).parent)
+    ready = prepare(loaded, options, folder=find_suite(Path(suite)).parent)
     watch = watcher(console or Console(quiet=True))
     outcome = _execute(ready, watch, fail_fast=fail_fast)
     folder = options.out / f"{loaded.name}-{loaded.data.name}"

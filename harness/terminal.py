@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from harness.plan import detectable_difference
 from harness.progress import left_text
+from harness.statistics import detectable_difference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,13 +5,14 @@ them; the scheduler knows nothing else. A job that fails is recorded with its re
 goes on; what needed it is recorded as skipped. The same plan run again continues where it stopped.
 """
 
-from harness.engine.executors import Executor, Inline, Processes, Report
+from harness.engine.executors import Executor, Inline, Place, Processes, Report
 from harness.engine.schedule import Outcome, Watcher, execute, pending
 
 __all__ = [
     "Executor",
     "Inline",
     "Outcome",
+    "Place",
     "Processes",
     "Report",
     "Watcher",

@@ -2,7 +2,7 @@
 
 from harness.plan.digests import code_digest, library_versions
 from harness.plan.expand import expand
-from harness.plan.explain import changes, detectable_difference, estimate
+from harness.plan.explain import changes, estimate
 from harness.plan.types import Plan, Question
 
 __all__ = [
@@ -10,7 +10,6 @@ __all__ = [
     "Question",
     "changes",
     "code_digest",
-    "detectable_difference",
     "estimate",
     "expand",
     "library_versions",

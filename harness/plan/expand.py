@@ -37,7 +37,7 @@ def expand(
     size: Callable[[Use, str], int],
     classes: tuple[str, ...] = (),
     device: str = "cpu",
-    root: Path = Path(),
+    places: tuple[Path, ...] = (Path(),),
 ) -> Plan:
     """The plan of a suite.
 
@@ -47,12 +47,12 @@ def expand(
         size: images in a part ("train", "val", "test") of a data set.
         classes: names of the data set's classes, in label order.
         device: "cpu" or "cuda".
-        root: folder against which a user's weights are named.
+        places: where a user's weights are looked for; the first one for factories too.
 
     Returns:
         Jobs in an order in which each comes after all that it needs.
     """
-    return _Expansion(suite, fingerprint, size, classes, device, root).plan()
+    return _Expansion(suite, fingerprint, size, classes, device, places).plan()
 
 
 class _Expansion:
@@ -65,9 +65,9 @@ class _Expansion:
         size: Callable[[Use, str], int],
         classes: tuple[str, ...],
         device: str,
-        root: Path,
+        places: tuple[Path, ...],
     ) -> None:
-        self.suite, self.classes, self.root = suite, classes, root
+        self.suite, self.classes, self.places = suite, classes, places
         self.fingerprint, self.size = fingerprint, size
         self.numerics = cost.numerics(device)
         self.jobs: dict[str, Job] = {}
@@ -219,9 +219,7 @@ class _Expansion:
             "factory_digest": _factory_digest(spec.factory or ""),
         }
         if spec.weights:
-            path = self.root / spec.weights
-            if not path.is_file():
-                raise ModelError(f"model {spec.name!r}: no weights file {path}")
+            path = self.weights_file(spec.name, spec.weights)
             described |= {"path": str(path), "weights_digest": _file_digest(path)}
         return described
 
@@ -343,9 +341,7 @@ class _Expansion:
         splits = {
             FITTED: self.split("train", ood.fit_images),
             "id": self.split("test"),
-            **{
-                name: self.split("test", data=Use(name, self.ood_params(name))) for name in ood.sets
-            },
+            **{name: self.split("test", data=Use(name)) for name in ood.sets},
         }
         params |= {
             "detector": _completed("detector", detector),

@@ -1,4 +1,4 @@
-"""What a plan says of itself: why a job is not cached, how long the rest takes, what n can show."""
+"""What a plan says of itself: why a job is not cached, and how long the rest takes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.types import canonical
 from harness.plan.digests import REASONS, identity
-from harness.statistics import detectable_difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from harness.core.types import Job
-
-__all__ = ["changes", "detectable_difference", "estimate"]
 
 
 def changes(job: Job, stored: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
