@@ -28,6 +28,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 TOP = np.float32(255)  # the white level
+SMALLEST = 8  # pixels a side: below that, strokes and swaps have no room
 BATCH = 2**20  # pixel values worked on at once: 1,337 MNIST images, 8 MB in float64
 
 
@@ -93,7 +94,10 @@ def setting(severity: int, table: Sequence[T]) -> T:
 
 
 def _check(name: str, x: Images) -> None:
-    if x.ndim != 4 or x.shape[1] not in (1, 3):
-        raise InputError(f"corruption {name!r} takes images (N, 1 or 3, H, W), got shape {x.shape}")
+    if x.ndim != 4 or x.shape[1] not in (1, 3) or min(x.shape[2:]) < SMALLEST:
+        raise InputError(
+            f"corruption {name!r} takes images (N, 1 or 3, H, W) of at least"
+            f" {SMALLEST} x {SMALLEST} pixels, got shape {x.shape}"
+        )
     if x.size and not (x.min() >= 0 and x.max() <= 1):  # NaN fails both
         raise InputError(f"corruption {name!r} takes values in [0, 1], got {x.min()} to {x.max()}")

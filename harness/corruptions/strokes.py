@@ -88,6 +88,8 @@ def _line(begin: tuple[float, float], end: tuple[float, float], height: int, wid
     Distance is measured down the column; the column of the right end stays empty.
     """
     (x0, y0), (x1, y1) = begin, end
+    if x0 == x1:
+        return np.zeros((2 * height, width))
     x, y = np.arange(width), np.arange(-height, height)[:, None]
     distance = np.abs(y - (y0 + (y1 - y0) / (x1 - x0) * (x - x0)))
     bright = np.clip(1 + np.log(1 - np.minimum(distance, FADE - 1e-10) / FADE), 0, 1)
