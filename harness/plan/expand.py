@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib.machinery
+import itertools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.core.errors import ModelError
 from harness.core.registry import registry
 from harness.core.rng import derive
 from harness.core.types import Job, Use, digest_of
 from harness.corruptions import MNIST_C
+from harness.crosscheck.attacks import LOCKSTEP, implementations
 from harness.plan import cost
 from harness.plan.digests import code_digest, identity, library_versions, without_paths
 from harness.plan.types import Plan, Question
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from harness.core.registry import Kind
+    from harness.core.threat import Norm
     from harness.suite import AttackSpec, ModelSpec, Suite
 
     Plain = dict[str, Any]
     Sizes = Callable[[Mapping[str, Any]], int]
 
 IMAGES_SEED = 0  # every seed of a run meets the same images, so that comparisons stay paired
+STARTS = (False, True)  # from x itself, and from a random point
 FITTED = "fit"  # name of the split on which detectors are fitted
 
 
@@ -84,6 +87,7 @@ class _Expansion:
         for seed in self.suite.seeds:
             for spec in self.suite.models:
                 self.measure(spec, seed)
+        self.crosscheck()
         self.exhibits()
         return Plan(
             self.suite,
@@ -360,6 +364,84 @@ class _Expansion:
             seconds=cost.detector(spec, detector.name, total),
             group=inputs["model"],
         )
+
+    # ------------------------------------------------------------ second witnesses
+
+    def crosscheck(self) -> None:
+        """Every concept by all its implementations, on a few models of the first seed."""
+        check = self.suite.crosscheck
+        if check is None:
+            return
+        for name in check.models or (self.suite.baseline or self.suite.models[0].name,):
+            spec = self.suite.model(name)
+            for protocol, concept, norm in itertools.product(
+                check.protocols, check.concepts, check.eps
+            ):
+                for start in (
+                    STARTS if (protocol, concept.name) == ("lockstep", "pgd") else STARTS[:1]
+                ):
+                    self.compared(spec, protocol, concept, norm, random_start=start)
+            self.witnessed(spec)
+
+    def compared(
+        self, spec: ModelSpec, protocol: str, concept: Use, norm: Norm, *, random_start: bool
+    ) -> None:
+        check = self.suite.crosscheck
+        assert check is not None
+        plugs = implementations(concept.name, norm)
+        if len(plugs) < 2 or (protocol == "lockstep" and concept.name not in LOCKSTEP):
+            return
+        minimise = plugs[0].meta.get("goal") == "minimise"
+        count = check.minimum_norm_images if minimise else check.images
+        seed = self.suite.seeds[0]
+        params, inputs, needs = self.about(spec, seed)
+        reference = self.split("test", *[n for n in (self.suite.attack_images, count) if n])
+        params |= {
+            "protocol": protocol,
+            "concept": concept.name,
+            "shared": dict(concept.params),
+            "norm": norm,
+            "eps": check.eps[norm],
+            "steps": check.steps,
+            "queries": check.queries,
+            "random_start": random_start,
+            "minimise": minimise,
+            "implementations": [plug.name for plug in plugs],
+            "split": reference,
+        }
+        ending = "".join(f" {key} {value}" for key, value in concept.params.items())
+        ending += " from a random start" if random_start else ""
+        self.add(
+            Question("crosscheck", spec.name, seed, f"{protocol} {concept.name} {norm}{ending}"),
+            f"cross-check {concept.name} {norm} on {spec.name}, {protocol}{ending}",
+            params,
+            inputs=inputs | {"split": digest_of(reference)},
+            needs=needs,
+            plugs=[("attack", plug.name) for plug in plugs],
+            seconds=len(plugs) * cost.attack(spec, {"steps": check.steps}, 1, count),
+            group=inputs["model"],
+        )
+
+    def witnessed(self, spec: ModelSpec) -> None:
+        """Calibration and OOD figures of one model, by every implementation."""
+        seed = self.suite.seeds[0]
+        needs = [self.answers.get(Question("predict", spec.name, seed, "test"))]
+        ood = self.suite.ood
+        wanted = (
+            [Question("score", spec.name, seed, use.name) for use in ood.detectors] if ood else []
+        )
+        needs += [self.answers.get(question) for question in wanted]
+        found = [digest for digest in needs if digest is not None]
+        if found and spec.ensemble is None:
+            bins = self.suite.calibration.bins if self.suite.calibration else 15
+            self.add(
+                Question("witness", spec.name, seed),
+                f"cross-check calibration and OOD figures of {spec.name}",
+                {"bins": bins, "sets": list(ood.sets) if ood else []},
+                inputs={str(place): digest for place, digest in enumerate(found)},
+                needs=found,
+                seconds=8.0,
+            )
 
     # ------------------------------------------------------------ pictures
 

@@ -141,20 +141,23 @@ class Crosscheck(Strict):
 
     Args:
         models: names of models; empty means the baseline and the strongest-trained one.
-        concepts: attacks to compare, by concept.
+        concepts: attacks to compare, by concept, with parameters that all of them share.
         protocols: "lockstep", "native" or both.
         images: for attacks at a fixed budget.
         minimum_norm_images: for attacks that look for the smallest perturbation.
         eps: budgets by norm.
+        steps: of iterative attacks.
+        queries: of query attacks.
     """
 
     models: tuple[str, ...] = ()
-    concepts: tuple[str, ...] = ("fgsm", "pgd")
+    concepts: Uses = (Use("fgsm"), Use("pgd"))
     protocols: tuple[Literal["lockstep", "native"], ...] = ("lockstep",)
     images: int = Field(default=64, ge=1)
     minimum_norm_images: int = Field(default=16, ge=1)
     eps: Mapping[Norm, Annotated[float, Field(gt=0)]] = {"linf": 0.1, "l2": 1.0}
     steps: int = Field(default=10, ge=1)
+    queries: int = Field(default=200, ge=1)
 
 
 class Suite(Strict):

@@ -1,0 +1,195 @@
+"""Implementations of one attack, run on the same images of the same model.
+
+Lockstep: one spec translated completely to each library, from the same start, all images in one
+batch, so that the adversarial images must be equal. Native: each library as its users call it at
+the same budget, with its own start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from harness.attacks import run_attack
+from harness.core.errors import MissingLibrary
+from harness.core.lazy import Lazy
+from harness.core.registry import registry
+from harness.core.rng import torch_rng
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import torch
+
+    from harness.core.registry import Plug
+    from harness.core.threat import Threat
+    from harness.core.types import Classifier
+else:
+    torch = Lazy("torch")
+
+Outcome = Literal["ok", "missing", "failed", "not comparable"]
+
+# What lockstep fixes, by concept: none leaves a random start or a stop of its own. Concepts that are
+# not here have no form in which two libraries must agree step by step.
+LOCKSTEP: dict[str, dict[str, Any]] = {
+    "fgsm": {"restarts": 0},
+    "pgd": {"restarts": 0, "loss": "ce"},
+    "bim": {},
+    "mifgsm": {"decay": 1.0},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What one implementation did.
+
+    Args:
+        implementation: "harness", "foolbox", ...
+        outcome: "ok", or why there is nothing to compare.
+        reason: in words, unless ok.
+        params: everything it ran with.
+        x_adv: (N, C, H, W) float32, in ball and box; empty unless ok.
+        success: (N,) bool, wrong by our own forward pass.
+        distance: (N,) float64.
+        violations: rows it left outside ball or box.
+        claimed_wrongly: rows whose claimed success is not so; None where it claims nothing.
+        seconds: wall time.
+        forwards: images passed forward a sample.
+        backwards: gradients a sample.
+    """
+
+    implementation: str
+    outcome: Outcome
+    reason: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    x_adv: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    success: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    distance: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    violations: int = 0
+    claimed_wrongly: int | None = None
+    seconds: float = 0.0
+    forwards: float = 0.0
+    backwards: float = 0.0
+
+
+def implementations(concept: str, norm: str) -> list[Plug]:
+    """Every attack plug of a concept that takes a norm, ours first."""
+    plugs = [plug for plug in registry.plugs("attack") if plug.concept == concept]
+    return [plug for plug in plugs if norm in plug.meta.get("norms", ())]
+
+
+def lockstep(
+    plugs: list[Plug],
+    model: Classifier,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    threat: Threat,
+    *,
+    spec: Mapping[str, Any],
+    seed: int,
+    random_start: bool,
+) -> Iterator[Ran]:
+    """Run every implementation with one spec, from one start, in one batch.
+
+    Args:
+        plugs: of one concept.
+        model: the classifier.
+        x: (N, C, H, W) images in [0, 1]; N a power of two keeps mean and sum of a loss alike.
+        y: (N,) labels.
+        threat: the ball; a step is 2.5 eps / steps long.
+        spec: parameters that all share; lockstep fixes start and step besides.
+        seed: of the start.
+        random_start: whether all start from one uniform point of the ball instead of x itself.
+    """
+    step = 2.5 * threat.eps / spec["steps"]
+    whole = {**spec, "step_size": step, **LOCKSTEP[plugs[0].concept]}
+    noise = start(x, threat, seed) if random_start else None
+    for plug in plugs:
+        if noise is not None and not plug.meta.get("start", plug.library is None):
+            yield Ran(plug.implementation, "not comparable", "takes no start from outside")
+            continue
+        yield _ran(plug, whole, model, x, y, threat, seed=seed, noise=noise)
+
+
+def native(
+    plugs: list[Plug],
+    model: Classifier,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    threat: Threat,
+    *,
+    spec: Mapping[str, Any],
+    seed: int,
+) -> Iterator[Ran]:
+    """Run every implementation with its own start and heuristics, at the same budget and steps."""
+    for plug in plugs:
+        yield _ran(plug, spec, model, x, y, threat, seed=seed, noise=None)
+
+
+def start(x: torch.Tensor, threat: Threat, seed: int) -> torch.Tensor:
+    """(N, C, H, W) noise of a uniform point of the ball round each image."""
+    return threat.sample(x, torch_rng(seed, "crosscheck", "start")) - x
+
+
+def _ran(
+    plug: Plug,
+    spec: Mapping[str, Any],
+    model: Classifier,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    threat: Threat,
+    *,
+    seed: int,
+    noise: torch.Tensor | None,
+) -> Ran:
+    """One implementation; a crash is an outcome, never clean images."""
+    known = {parameter.name for parameter in plug.parameters}
+    params = {name: value for name, value in spec.items() if name in known}
+    try:
+        found = run_attack(
+            plug, params, model, x, y, threat, seed=seed, batch_size=len(x), noise=noise
+        )
+    except MissingLibrary as error:
+        return Ran(plug.implementation, "missing", str(error))
+    except Exception as error:  # noqa: BLE001 -- whatever a library raises is its verdict
+        return Ran(plug.implementation, "failed", f"{type(error).__name__}: {error}", params)
+    wrongly = None if found.claimed is None else int((found.claimed & ~found.success).sum())
+    return Ran(
+        plug.implementation,
+        "ok",
+        params=plug.complete(params),
+        x_adv=found.x_adv.numpy(),
+        success=found.success,
+        distance=found.distance,
+        violations=found.violations,
+        claimed_wrongly=wrongly,
+        seconds=found.seconds,
+        forwards=found.forwards,
+        backwards=found.backwards,
+    )
+
+
+def conditions(
+    model: Classifier, x: torch.Tensor, y: torch.Tensor, ran: list[Ran]
+) -> dict[str, bool]:
+    """What holds for these runs, in the words of the catalogue (`catalogue.CONDITIONS`)."""
+    from harness.attacks.gradients import slope
+
+    with torch.no_grad():
+        logits = model(x)
+    others = logits.scatter(1, y[:, None], float("inf"))
+    gradient = slope(model, x, y, "ce").gradient.flatten(1)
+    probability = logits.softmax(1).amax(1)
+    succeeded = [one.success for one in ran if one.outcome == "ok"]
+    return {
+        "zero-gradient": bool((gradient == 0).all(1).any()),
+        "odd-batch": len(x) & (len(x) - 1) != 0,
+        "clipped-pixels": bool(((x == 0) | (x == 1)).any()),
+        "negative-logits": bool((others < 0).any()),
+        "misclassified": bool((logits.argmax(1) != y).any()),
+        "failures": any(not success.all() for success in succeeded),
+        "several-rows": len(x) > 1,
+        "saturated": bool((probability == 1).any()),
+    }

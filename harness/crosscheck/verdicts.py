@@ -1,0 +1,254 @@
+"""From two runs to a verdict.
+
+identical       equal bits
+equivalent      within the stated tolerance, or the interval of the paired difference inside the margin
+explained       differs, and an entry of the catalogue of known deviations predicts it
+different       the paired interval lies outside zero after Holm over the ledger; no entry predicts it
+undecided       neither
+not comparable  with the reason
+missing         the library is not installed
+failed          it crashed, with the exception
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+from harness.crosscheck.catalogue import Difference as Seen
+from harness.crosscheck.catalogue import load
+from harness.results.verdicts import LedgerRow
+from harness.statistics import holm, paired_proportions
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from harness.core.threat import Norm
+    from harness.crosscheck.attacks import Ran
+    from harness.crosscheck.catalogue import Deviation, Effect, Protocol
+    from harness.results.verdicts import LedgerVerdict
+
+MARGIN = 0.01  # of robust accuracy: one point
+TOLERANCE = 1e-6  # of pixels, in lockstep: what float32 rounds
+ROUNDING_ROWS = 1e-5  # of the median row in l2, where rounding grows from step to step
+DISTANCE_MARGIN = (
+    0.05  # of the median distance, for attacks that look for the smallest perturbation
+)
+ALPHA = 0.05
+OPEN: LedgerVerdict = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What two implementations are compared on.
+
+    Args:
+        concept: of the plugs, for example "pgd".
+        what: for people, for example "PGD linf eps=0.1, 10 steps, random start".
+        model: name of the model.
+        protocol: "lockstep" or "native".
+        norm: of the threat.
+        minimise: whether the attacks look for the smallest perturbation.
+        facts: names from `catalogue.CONDITIONS` that hold.
+    """
+
+    concept: str
+    what: str
+    model: str
+    protocol: Protocol
+    norm: Norm
+    minimise: bool = False
+    facts: Collection[str] = ()
+
+
+def pairs(subject: Subject, ran: Sequence[Ran]) -> list[LedgerRow]:
+    """A row for each pair of implementations; verdicts that need Holm are left open.
+
+    Args:
+        subject: what they were compared on.
+        ran: one entry an implementation.
+    """
+    best = envelope(ran, minimise=subject.minimise)
+    return [_pair(subject, a, b, best) for place, a in enumerate(ran) for b in ran[place + 1 :]]
+
+
+def settle(rows: Iterable[LedgerRow]) -> list[LedgerRow]:
+    """Decide what was left open: Holm over the ledger."""
+    known = list(rows)
+    tested = [place for place, row in enumerate(known) if row.p is not None]
+    adjusted = holm(np.array([known[place].p for place in tested], float))
+    for place, p in zip(tested, adjusted, strict=True):
+        row = replace(known[place], p=float(p))
+        if row.verdict == OPEN and p < ALPHA:
+            row = replace(row, verdict="different", explanation=_unexplained(row))
+        known[place] = row
+    return known
+
+
+def envelope(ran: Sequence[Ran], *, minimise: bool) -> np.ndarray | None:
+    """(N,) the strongest outcome over implementations, or None if none ran.
+
+    For a fixed budget bool, whether any of them broke the sample; else the smallest distance at
+    which any of them did.
+    """
+    done = [one for one in ran if one.outcome == "ok"]
+    if not done:
+        return None
+    if minimise:
+        return np.min([np.where(one.success, one.distance, np.inf) for one in done], axis=0)
+    return np.any([one.success for one in done], axis=0)
+
+
+def behind(one: Ran, best: np.ndarray | None, *, minimise: bool) -> float | None:
+    """Distance of an implementation from the envelope: the share of samples on which it is behind.
+
+    In the fixed budget, samples that only others broke; else samples that another broke at a
+    distance more than one percent smaller.
+    """
+    if best is None or one.outcome != "ok":
+        return None
+    if minimise:
+        own = np.where(one.success, one.distance, np.inf)
+        return float((own > best * 1.01 + 1e-9).mean())
+    return float((best & ~one.success).mean())
+
+
+# ---------------------------------------------------------------- one pair
+
+
+def _pair(subject: Subject, a: Ran, b: Ran, best: np.ndarray | None) -> LedgerRow:
+    row = LedgerRow(
+        what=subject.what,
+        kind="attack",
+        a=a.implementation,
+        b=b.implementation,
+        model=subject.model,
+        protocol=subject.protocol,
+        n=len(a.success) or len(b.success),
+        largest=None,
+        agreement=None,
+        difference=None,
+        low=None,
+        high=None,
+        p=None,
+        verdict=OPEN,
+        seconds=(_seconds(a), _seconds(b)),
+        passes=(_passes(a), _passes(b)),
+        envelope=tuple(behind(one, best, minimise=subject.minimise) for one in (a, b)),  # type: ignore[arg-type]
+    )
+    for one in (a, b):
+        if one.outcome != "ok":
+            return replace(
+                row, verdict=one.outcome, explanation=f"{one.implementation}: {one.reason}", n=0
+            )
+    measured = _distances(row, a, b) if subject.minimise else _outcomes(row, a, b)
+    return _verdict(subject, measured, a, b)
+
+
+def _seconds(one: Ran) -> float | None:
+    return one.seconds if one.outcome == "ok" else None
+
+
+def _passes(one: Ran) -> float | None:
+    return one.forwards + one.backwards if one.outcome == "ok" else None
+
+
+def _outcomes(row: LedgerRow, a: Ran, b: Ran) -> LedgerRow:
+    """Paired difference of robust accuracy, a minus b."""
+    difference = paired_proportions(~a.success, ~b.success)
+    return replace(
+        row,
+        largest=float(np.abs(a.x_adv - b.x_adv).max()),
+        agreement=float((a.success == b.success).mean()),
+        difference=difference.value,
+        low=difference.low,
+        high=difference.high,
+        p=difference.p,
+    )
+
+
+def _distances(row: LedgerRow, a: Ran, b: Ran) -> LedgerRow:
+    """Median paired difference of distances over samples that both broke, a minus b."""
+    both = a.success & b.success
+    agreement = float((a.success == b.success).mean())
+    largest = float(np.abs(a.x_adv - b.x_adv).max())
+    row = replace(row, agreement=agreement, largest=largest)
+    gaps = np.sort((a.distance - b.distance)[both])
+    if len(gaps) < 6:
+        return replace(row, explanation=f"both broke only {len(gaps)} samples")
+    rank = int(stats.binom.ppf(ALPHA / 2, len(gaps), 0.5))
+    p = 1.0 if not gaps.any() else float(stats.wilcoxon(gaps).pvalue)
+    return replace(
+        row,
+        difference=float(np.median(gaps)),
+        low=float(gaps[max(rank - 1, 0)]),
+        high=float(gaps[min(len(gaps) - rank, len(gaps) - 1)]),
+        p=p,
+    )
+
+
+def _verdict(subject: Subject, row: LedgerRow, a: Ran, b: Ran) -> LedgerRow:
+    if np.array_equal(a.x_adv, b.x_adv):
+        return replace(row, verdict="identical", explanation="equal bits")
+    if subject.protocol == "lockstep" and (close := _close(subject, a, b)):
+        return replace(row, verdict="equivalent", explanation=close)
+    margin = DISTANCE_MARGIN * float(np.median(b.distance)) if subject.minimise else MARGIN
+    if row.low is not None and row.high is not None and max(-row.low, row.high) <= margin:
+        return replace(
+            row, verdict="equivalent", explanation=f"paired interval inside {margin:.3g}"
+        )
+    known = _predicted(subject, row, a, b)
+    if known is not None:
+        return replace(row, verdict="explained", explanation=known.name, deviation=known.id)
+    return replace(row, explanation=row.explanation or "too few samples to tell")
+
+
+def _close(subject: Subject, a: Ran, b: Ran) -> str:
+    """Why two sets of images are equal but for rounding, or ""."""
+    rows = np.abs(a.x_adv - b.x_adv).reshape(len(a.x_adv), -1).max(1)
+    if rows.max() <= TOLERANCE:
+        return f"images within {TOLERANCE:g}"
+    same = bool((a.success == b.success).all())
+    if subject.norm == "l2" and same and float(np.median(rows)) <= ROUNDING_ROWS:
+        return (
+            f"same outcomes, median row within {ROUNDING_ROWS:g}: rounding grows from step to step"
+        )
+    return ""
+
+
+def _predicted(subject: Subject, row: LedgerRow, a: Ran, b: Ran) -> Deviation | None:
+    """The first entry of the catalogue, of either side, that predicts what was seen."""
+    for one, other in ((b, a), (a, b)):
+        seen = Seen(
+            concept=subject.concept,
+            implementation=one.implementation,
+            other=other.implementation,
+            protocol=subject.protocol,
+            effect=_effect(row, weaker=one is b, minimise=subject.minimise),
+            norm=subject.norm,
+            facts=subject.facts,
+        )
+        for entry in load().explain(seen):
+            return entry
+    return None
+
+
+def _effect(row: LedgerRow, *, weaker: bool, minimise: bool) -> Effect:
+    """What was measured, from the side of b (`weaker`) or of a.
+
+    `difference` is a minus b of robust accuracy or of distance: negative when b is the weaker one.
+    """
+    value = row.difference or 0.0
+    margin = 0.0 if minimise else MARGIN
+    if abs(value) <= margin or math.isnan(value):
+        return "images"
+    return "weaker" if (value < 0) == weaker else "stronger"
+
+
+def _unexplained(row: LedgerRow) -> str:
+    weak, strong = (row.b, row.a) if (row.difference or 0) < 0 else (row.a, row.b)
+    return f"{weak} finds less than {strong}, and no known deviation predicts it"
