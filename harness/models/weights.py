@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,9 +61,10 @@ def _safetensors(path: Path) -> State:
 
 def _restricted_unpickle(path: Path) -> object:
     try:
-        return torch.load(  # noqa: TID251 -- the restricted unpickler; this is the one caller
-            io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True
-        )
+        with warnings.catch_warnings(action="ignore"):  # about protocols that it may not know
+            return torch.load(  # noqa: TID251 -- the restricted unpickler; this is the one caller
+                io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True
+            )
     except pickle.UnpicklingError as error:
         found = re.search(r"(?:GLOBAL|global:?|class) ([\w.]+\.[\w.]+)", str(error))
         name = f" ({found[1]})" if found else ""
