@@ -12,11 +12,11 @@ if nothing was). torch is imported only to download.
 
 from __future__ import annotations
 
+from harness.data.corrupted import mnist_c, published
 from harness.data.drawing import stratified
 from harness.data.embedded import digits, letters, patches
 from harness.data.finding import Availability, availability, fingerprint, load, size
 from harness.data.idx import fashion_mnist, kmnist, mnist, notmnist
-from harness.data.mnist_c import mnist_c, published
 from harness.data.own import folder, npz
 from harness.data.pixels import fit_shape
 from harness.data.sets import Dataset, Found

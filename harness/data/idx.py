@@ -12,6 +12,7 @@ import gzip
 import io
 import math
 import socket
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,14 +118,13 @@ def idx_shape(path: Path) -> tuple[int, ...]:
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            magic = stream.read(4)
-            rank = magic[3] if magic[:3] == b"\0\0\x08" else 0
-            sizes = np.frombuffer(stream.read(4 * rank), ">i4")
+            kind, rank = stream.read(3), int.from_bytes(stream.read(1))
+            sizes = stream.read(4 * rank)
     except (OSError, EOFError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
-    if not 1 <= rank <= 4 or len(sizes) != rank:
+    if kind != b"\0\0\x08" or rank == 0 or len(sizes) != 4 * rank:
         raise DataError(f"{path}: not an IDX file of bytes; get it again")
-    return tuple(sizes.tolist())
+    return struct.unpack(f">{rank}i", sizes)
 
 
 def read_idx(path: Path, rank: int) -> NDArray[np.uint8]:
