@@ -34,9 +34,10 @@ def _global_state() -> tuple[object, ...]:
 def _no_global_state_is_touched():
     """Catches a global seed, a lost tracer and a changed thread count, wherever they happen."""
     import numpy as np
+    import rich.default_styles  # draws from `random` when it is imported, as scikit-learn does
     import torch
 
-    del np, torch  # imported so that their state exists before the test
+    del np, torch, rich  # imported so that their state exists before the test
     before = _global_state()
     yield
     assert _global_state() == before, "a test changed global random state, tracer or threads"

@@ -42,6 +42,8 @@ CONDITIONS: dict[str, str] = {
     "over-one": "some probabilities exceed 1 by rounding",
     "ties": "some scores are tied",
     "saturated": "softmax is 0 or 1 to float precision on some rows",
+    "two-classes": "there are two classes",
+    "two-labels": "no more than two labels occur",
     "large": "there are more samples than float32 can count or sum without loss",
 }
 """What the ledger may state about the two runs it compares; an entry names those it needs."""

@@ -1,0 +1,137 @@
+"""scikit-learn as a witness: proper scores, and rankings from its ROC and precision-recall curves."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.core.arrays import checked_probs, checked_scores
+from harness.core.registry import Library, registry
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+SKLEARN = registry.library(Library("sklearn", "sklearn", "scikit-learn", "1.9.1"))
+
+
+@contextmanager
+def _sums_were_checked() -> Generator[None]:
+    """Silence one warning: the sums are checked, with the tolerance that float32 needs."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The y_prob values do not sum to one", UserWarning)
+        yield
+
+
+@registry.register(
+    "metric",
+    "sklearn/brier",
+    library=SKLEARN,
+    better="lower",
+    units="in [0, 2]",
+    axis="calibration",
+)
+def brier(probs: np.ndarray, labels: np.ndarray) -> float:
+    """Brier score by scikit-learn, the sum over all classes: in [0, 2], also for two of them."""
+    from sklearn.metrics import brier_score_loss
+
+    probs, labels = checked_probs(probs, labels)
+    with _sums_were_checked():
+        classes = range(probs.shape[1])
+        whole = False  # not halved; annotated as text, documented as text or bool
+        return float(
+            brier_score_loss(labels, probs, labels=classes, scale_by_half=whole)  # pyright: ignore[reportArgumentType]
+        )
+
+
+@registry.register(
+    "metric", "sklearn/nll", library=SKLEARN, better="lower", units="nats", axis="calibration"
+)
+def nll(probs: np.ndarray, labels: np.ndarray) -> float:
+    """Mean negative log-likelihood by scikit-learn, which clips probabilities at 2.2e-16."""
+    from sklearn.metrics import log_loss
+
+    probs, labels = checked_probs(probs, labels)
+    with _sums_were_checked():
+        return float(log_loss(labels, probs, labels=range(probs.shape[1])))
+
+
+@registry.register(
+    "metric", "sklearn/auroc", library=SKLEARN, better="higher", units="fraction", axis="ood"
+)
+def auroc(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
+    """Area under the ROC curve by scikit-learn, OOD positive; ties count half."""
+    from sklearn.metrics import roc_auc_score
+
+    scores, outside = checked_scores(id_scores, ood_scores)
+    return float(roc_auc_score(outside, scores))
+
+
+@registry.register(
+    "metric", "sklearn/aupr_out", library=SKLEARN, better="higher", units="fraction", axis="ood"
+)
+def aupr_out(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
+    """Average precision by scikit-learn, OOD positive; step-wise."""
+    from sklearn.metrics import average_precision_score
+
+    scores, outside = checked_scores(id_scores, ood_scores)
+    return float(average_precision_score(outside, scores))
+
+
+@registry.register(
+    "metric", "sklearn/aupr_in", library=SKLEARN, better="higher", units="fraction", axis="ood"
+)
+def aupr_in(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
+    """Average precision by scikit-learn, ID positive; step-wise."""
+    from sklearn.metrics import average_precision_score
+
+    scores, outside = checked_scores(id_scores, ood_scores)
+    return float(average_precision_score(~outside, -scores))
+
+
+@registry.register(
+    "metric", "sklearn/fpr95", library=SKLEARN, better="lower", units="fraction", axis="ood"
+)
+def fpr95(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
+    """False-positive rate at the first point of scikit-learn's ROC curve with a rate of 0.95."""
+    from sklearn.metrics import roc_curve
+
+    scores, outside = checked_scores(id_scores, ood_scores)
+    fpr, tpr, _ = roc_curve(outside, scores, drop_intermediate=False)
+    return float(fpr[np.argmax(tpr >= 0.95)])
+
+
+def _trapezoid(scores: np.ndarray, positive: np.ndarray) -> float:
+    from sklearn.metrics import auc, precision_recall_curve
+
+    precision, recall, _ = precision_recall_curve(positive, scores)
+    return float(auc(recall, precision))
+
+
+@registry.register(
+    "metric",
+    "sklearn/aupr_out_trapezoid",
+    library=SKLEARN,
+    better="higher",
+    units="fraction",
+    axis="ood",
+)
+def aupr_out_trapezoid(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
+    """Trapezoid under scikit-learn's precision-recall curve, OOD positive."""
+    return _trapezoid(*checked_scores(id_scores, ood_scores))
+
+
+@registry.register(
+    "metric",
+    "sklearn/aupr_in_trapezoid",
+    library=SKLEARN,
+    better="higher",
+    units="fraction",
+    axis="ood",
+)
+def aupr_in_trapezoid(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
+    """Trapezoid under scikit-learn's precision-recall curve, ID positive."""
+    scores, outside = checked_scores(id_scores, ood_scores)
+    return _trapezoid(-scores, ~outside)
