@@ -78,7 +78,6 @@ class View:
     def __init__(self, plan: Plan, store: Store) -> None:
         self.plan, self.store = plan, store
         self._records: dict[str, Artifact] = {}
-        self._jobs = {job.digest: job for job in plan.jobs}
         self._models = {digest: q.model for q, digest in reversed(plan.answers.items())}
 
     @property
@@ -112,13 +111,13 @@ class View:
     def exhibit(self) -> Artifact | None:
         """The example images, or None if there are none."""
         found = [d for question, d in self.plan.answers.items() if question.kind == "exhibit"]
-        record = self._read(found[0]) if found else None
+        record = self.read(found[0]) if found else None
         return record if record is not None and record.status == "ok" else None
 
     def job(self, kind: str, who: Who, case: str = "", member: int = 0) -> Job | None:
         """The job that answers, or None if nothing was asked."""
         digest = self.digest(kind, who, case, member)
-        return self._jobs.get(digest) if digest else None
+        return self.plan.job(digest) if digest else None
 
     def model_of(self, digest: str) -> str:
         """Name of the model that a job belongs to (the first, if several), or ""."""
@@ -133,9 +132,10 @@ class View:
     def record(self, kind: str, who: Who, case: str = "", member: int = 0) -> Artifact | None:
         """The record that answers; None if nothing was asked or the job is not done."""
         digest = self.digest(kind, who, case, member)
-        return None if digest is None else self._read(digest)
+        return None if digest is None else self.read(digest)
 
-    def _read(self, digest: str) -> Artifact:
+    def read(self, digest: str) -> Artifact:
+        """The record of a job; one that is not done counts as skipped."""
         if digest not in self._records:
             try:
                 self._records[digest] = self.store.read(digest)

@@ -103,6 +103,7 @@ class _Expansion:
         self.predictions(spec, seed)
         for attack in self.suite.attacks:
             self.attack(spec, seed, attack)
+        self.witnessed(spec, seed)
         if self.suite.ood:
             for detector in self.suite.ood.detectors:
                 self.detector(spec, seed, detector)
@@ -381,7 +382,6 @@ class _Expansion:
                     STARTS if (protocol, concept.name) == ("lockstep", "pgd") else STARTS[:1]
                 ):
                     self.compared(spec, protocol, concept, norm, random_start=start)
-            self.witnessed(spec)
 
     def compared(
         self, spec: ModelSpec, protocol: str, concept: Use, norm: Norm, *, random_start: bool
@@ -422,26 +422,33 @@ class _Expansion:
             group=inputs["model"],
         )
 
-    def witnessed(self, spec: ModelSpec) -> None:
-        """Calibration and OOD figures of one model, by every implementation."""
-        seed = self.suite.seeds[0]
-        needs = [self.answers.get(Question("predict", spec.name, seed, "test"))]
-        ood = self.suite.ood
-        wanted = (
-            [Question("score", spec.name, seed, use.name) for use in ood.detectors] if ood else []
+    def witnessed(self, spec: ModelSpec, seed: int) -> None:
+        """Calibration figures of one model by every library that has them."""
+        calibration = self.suite.calibration
+        if calibration is None:
+            return
+        plugs = [
+            plug.name
+            for plug in registry.plugs("metric")
+            if plug.library is not None and plug.meta.get("axis") == "calibration"
+        ]
+        needs = {case: self.answer("predict", spec, seed, case) for case in ("test", "val")}
+        self.add(
+            Question("witness", spec.name, seed),
+            f"second witnesses of {spec.name}'s calibration",
+            {"bins": calibration.bins, "metrics": plugs},
+            inputs=needs,
+            needs=needs.values(),
+            plugs=[("metric", name) for name in plugs],
+            seconds=0.3,
+            group="witness",
         )
-        needs += [self.answers.get(question) for question in wanted]
-        found = [digest for digest in needs if digest is not None]
-        if found and spec.ensemble is None:
-            bins = self.suite.calibration.bins if self.suite.calibration else 15
-            self.add(
-                Question("witness", spec.name, seed),
-                f"cross-check calibration and OOD figures of {spec.name}",
-                {"bins": bins, "sets": list(ood.sets) if ood else []},
-                inputs={str(place): digest for place, digest in enumerate(found)},
-                needs=found,
-                seconds=8.0,
-            )
+
+    def answer(self, kind: str, spec: ModelSpec, seed: int, case: str) -> str:
+        """Digest of the job that answers, or combines the answers, to a question."""
+        if spec.ensemble is not None:
+            kind = "combine"
+        return self.answers[Question(kind, spec.name, seed, case)]
 
     # ------------------------------------------------------------ pictures
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ class Question:
     member: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """What a suite comes to.
 
@@ -55,4 +56,9 @@ class Plan:
 
     def job(self, digest: str) -> Job:
         """The job of that digest."""
-        return next(job for job in self.jobs if job.digest == digest)
+        return self.by_digest[digest]
+
+    @functools.cached_property
+    def by_digest(self) -> Mapping[str, Job]:
+        """Digest -> job."""
+        return {job.digest: job for job in self.jobs}

@@ -1,0 +1,97 @@
+"""Checks on shift, OOD detection and calibration: H80 to H85."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.checks.catalogue import check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from harness.checks.catalogue import Finding
+
+    Facts = Mapping[str, Any]
+
+TIED = SATURATED = 0.01
+BY_DESIGN = ("gradnorm", "gradient_uncertainty", "she", "dice")
+"""Detectors that reward large activations, as their papers say: noise may score below real images."""
+
+
+@check(
+    "H80", "the identity changes nothing", "FAIL", "axis",
+    raised_if="accuracy under the corruption `identity` is not exactly the clean accuracy.",
+    explanation="Then the corrupted images differ from the clean ones by more than the corruption: in order, scale or labels.",
+    what_to_do="Look at how the corrupted set is read.",
+)  # fmt: skip
+def identity(facts: Facts) -> Iterator[Finding]:
+    """The identity changes accuracy."""
+    if "identity" in facts and facts["identity"] != facts["clean"]:
+        yield f"Accuracy under `identity` is {facts['identity']:.4f}, clean it is {facts['clean']:.4f}: labels or images are mixed up."
+
+
+@check(
+    "H81", "direction of the score", "FAIL", "axis",
+    raised_if="uniform noise scores as more in-distribution than test images do (AUROC below 0.5), and so does an OOD set.",
+    explanation="Higher must mean more out of distribution; a flipped sign turns a good detector into a bad one (pytorch-ood pull request 143).",
+    what_to_do="Flip the sign, unless the method rewards large activations by design.",
+)  # fmt: skip
+def direction(facts: Facts) -> Iterator[Finding]:
+    """The sign of the score is wrong."""
+    noise = facts.get("noise_auroc")
+    if noise is not None and noise < 0.5 and facts["detector"].rpartition("/")[2] not in BY_DESIGN:
+        worst = min(facts["auroc"].values(), default=1.0)
+        level = "FAIL" if worst < 0.5 else "WARN"
+        yield (
+            level,
+            f"Uniform noise has AUROC {noise:.3f}, the worst OOD set {worst:.3f}: the score's sign is flipped, or noise looks familiar to it.",
+        )
+
+
+@check(
+    "H82", "OOD data prepared as ID data", "FAIL", "axis",
+    raised_if="the range, type or shape of an OOD set differs from that of the test set.",
+    explanation="Then anything can tell them apart: unscaled OOD images alone give an AUROC of 1.",
+    what_to_do="Prepare both alike; `harness` brings OOD sets to the shape and the [0, 1] range of the data.",
+)  # fmt: skip
+def preparation(facts: Facts) -> Iterator[Finding]:
+    """OOD images come in another range."""
+    for name, (low, high) in facts.get("ranges", {}).items():
+        if low < 0 or high > 1 or high <= 2 / 255:
+            yield f"{name} spans [{low:.3g}, {high:.3g}] where images are in [0, 1]: it is told apart by its scale."
+
+
+@check(
+    "H83", "calibration error above its floor", "INFO", "axis",
+    raised_if="the ECE is below the 97.5 % quantile of what a perfectly calibrated model with the same confidences shows.",
+    explanation="The binned error of a perfectly calibrated model is not 0 but depends on n and the confidences.",
+    what_to_do="Read such a value as: not distinguishable from calibrated. Rank by Brier and NLL.",
+)  # fmt: skip
+def floor(facts: Facts) -> Iterator[Finding]:
+    """The error is within the noise."""
+    if facts.get("ece") is not None and facts["ece"] < facts["floor"]:
+        yield f"ECE {facts['ece']:.4f} is below {facts['floor']:.4f}: not distinguishable from calibrated."
+
+
+@check(
+    "H84", "confidences of exactly 1", "INFO", "axis",
+    raised_if="more than 1 % of the float32 confidences equal 1.",
+    explanation="torchmetrics puts them into a bin of their own (catalogue: C2), and detectors on them tie.",
+    what_to_do="Nothing: probabilities are computed in float64 here.",
+)  # fmt: skip
+def exactly_one(facts: Facts) -> Iterator[Finding]:
+    """float32 confidences saturate."""
+    if facts.get("ones", 0.0) > SATURATED:
+        yield f"{facts['ones']:.1%} of the float32 confidences are exactly 1; float64 is used."
+
+
+@check(
+    "H85", "tied scores", "WARN", "axis",
+    raised_if="more than 1 % of a detector's scores are tied.",
+    explanation="Ties count half in AUROC and against the detector in FPR95; a saturated softmax makes them.",
+    what_to_do="Use scores from logits, or float64.",
+)  # fmt: skip
+def ties(facts: Facts) -> Iterator[Finding]:
+    """Scores tie."""
+    if facts.get("tied", 0.0) > TIED:
+        yield f"{facts['tied']:.1%} of the scores are tied: AUROC and FPR95 depend on how ties count."

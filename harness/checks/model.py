@@ -1,0 +1,207 @@
+"""Checks on a model, before any attack: H01 to H11 and H27. Facts come from `probes.probe`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.checks.catalogue import check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from harness.checks.catalogue import Finding
+
+    Facts = Mapping[str, Any]
+
+ROUNDING = 1e-5  # of sums of float32 probabilities
+RANDOM = 1e-4  # of L2-normalised logits between identical passes; as AutoAttack's flags
+ZERO_SHARE = 0.05
+BETTER_SCALING = 0.02
+NOISY = 0.1
+WRONG_SLOPE = 0.5
+
+
+@check(
+    "H01", "evaluation mode", "FAIL", "model",
+    raised_if="any part of the network is in training mode.",
+    explanation="Dropout and batch normalisation then change from call to call, and statistics of attacked batches leak into the model.",
+    what_to_do="Call eval() before evaluating. `harness` freezes models that it trains or loads; a wrapper that calls train() undoes it.",
+)  # fmt: skip
+def evaluation_mode(facts: Facts) -> Iterator[Finding]:
+    """Some part is in training mode."""
+    if facts["training"]:
+        named = ", ".join(facts["training"][:3])
+        yield f"The model is in training mode ({named}): numbers would change from call to call. Call eval()."
+
+
+@check(
+    "H02", "randomised outputs", "WARN", "model",
+    raised_if="five identical passes differ in the number of correct labels, or by more than 1e-4 in normalised logits.",
+    explanation="A single gradient of a randomised model is noise: attacks that do not average over the randomness overestimate robustness (Athalye et al. 2018).",
+    what_to_do="Attack the expectation (EoT, or AutoAttack's version 'rand'), and report the mean over draws.",
+)  # fmt: skip
+def randomised(facts: Facts) -> Iterator[Finding]:
+    """Identical calls give different outputs."""
+    if facts["right_min"] != facts["right_max"] or facts["random_gap"] > RANDOM:
+        message = f"Outputs vary between identical calls (largest normalised difference {facts['random_gap']:.1e}): use EoT."
+        yield ("WARN" if facts.get("eot") else "FAIL"), message
+
+
+@check(
+    "H03", "probabilities for logits", "FAIL", "model",
+    raised_if="all outputs lie in [0, 1] and each row sums to 1.",
+    explanation="A softmax inside the model makes the loss take it twice: gradients vanish and attacks fail (DEEPSEC issue 3: 30 % instead of 61 %). Log-probabilities are harmless to attacks, but make the energy score constant.",
+    what_to_do="Return the values before the softmax.",
+)  # fmt: skip
+def probabilities(facts: Facts) -> Iterator[Finding]:
+    """The outputs are probabilities, or log-probabilities."""
+    inside = facts["logit_max"] < 1 + ROUNDING and facts["logit_min"] > -ROUNDING
+    if inside and facts["row_sum_gap"] < ROUNDING:
+        yield "The model returns probabilities, not logits: cross-entropy gradients vanish numerically. Remove the softmax."
+    elif facts["logit_max"] <= 0 and facts["logsumexp_gap"] < ROUNDING:
+        yield (
+            "INFO",
+            "The model returns log-probabilities: attacks are unaffected, the energy score is the constant 0.",
+        )
+
+
+@check(
+    "H04", "zero or bad gradients", "WARN", "model",
+    raised_if="an image has an all-zero gradient of the cross-entropy (FAIL above 5 % of the images), or a gradient is NaN or infinite.",
+    explanation="The sign of zero is zero: such images never move and look robust. If float64 or the margin loss has a gradient where cross-entropy has none, the softmax saturates; if nothing has, gradients are masked.",
+    what_to_do="Look at the margin-loss column and at Square. Saturated logits: attack with the margin or DLR loss, or in float64.",
+)  # fmt: skip
+def zero_gradients(facts: Facts) -> Iterator[Finding]:
+    """Rows whose gradient cannot be used."""
+    if facts["graph"]:
+        return
+    if facts["not_finite"]:
+        yield (
+            "FAIL",
+            f"{facts['not_finite']} of {facts['k']} inputs have a NaN or infinite gradient.",
+        )
+    zero = facts["zero_ce"]
+    if zero:
+        precise = facts["zero_ce_float64"]
+        extra = "" if precise is None else f", {precise} in float64"
+        level = "FAIL" if zero > ZERO_SHARE * facts["k"] else "WARN"
+        yield (
+            level,
+            f"{zero} of {facts['k']} inputs have exactly zero cross-entropy gradient ({facts['zero_margin']} with the margin loss{extra}): {_cause(facts)}.",
+        )
+
+
+def _cause(facts: Facts) -> str:
+    precise = facts["zero_ce_float64"]
+    if facts["zero_margin"] < facts["zero_ce"] or (
+        precise is not None and precise < facts["zero_ce"]
+    ):
+        return "the softmax saturates; use the margin loss"
+    return "gradients are masked; gradient attacks cannot move there and Square is required"
+
+
+@check(
+    "H05", "broken graph", "FAIL", "model",
+    raised_if="the gradient of the logits with respect to the images cannot be computed, or does not predict how the logits change along it.",
+    explanation="A step that cannot be differentiated (rounding, detach, NumPy) or whose gradient is replaced leaves gradient attacks without a direction.",
+    what_to_do="Use BPDA for that step, or attacks that need only scores.",
+)  # fmt: skip
+def broken_graph(facts: Facts) -> Iterator[Finding]:
+    """No gradient path, or a gradient of something else."""
+    if facts["graph"]:
+        yield f"No gradient path from logits to input ({facts['graph']}): use BPDA or score-based attacks."
+    elif facts["slope_error"] > WRONG_SLOPE and facts["random_gap"] <= RANDOM:
+        coarse = facts.get("levels", 0)
+        yield f"The gradient does not predict the change of the logits (median error {facts['slope_error']:.0%}): a step is quantised, detached or replaced ({coarse} distinct outputs on {facts['k']} inputs)."
+
+
+@check(
+    "H06", "test-time optimisation", "WARN", "model",
+    raised_if="the forward pass calls autograd itself.",
+    explanation="A model that optimises at test time answers each attack anew: a fixed gradient is not the right one.",
+    what_to_do="Use an adaptive attack that differentiates through the optimisation; read the number as an upper bound.",
+)  # fmt: skip
+def test_time_optimisation(facts: Facts) -> Iterator[Finding]:
+    """The forward pass asks for gradients."""
+    if facts["autograd_calls"]:
+        yield f"The model calls autograd {facts['autograd_calls']} times during inference: adaptive attacks are needed; the number is an upper bound only."
+
+
+@check(
+    "H07", "input range and normalisation", "FAIL", "model",
+    raised_if="inputs leave [0, 1], or another scaling of the inputs beats the declared one by more than two points of accuracy.",
+    explanation="A budget is stated for pixels in [0, 1]. If the model expects 0-255 or standardised pixels, eps means something else; normalising twice costs accuracy and robustness.",
+    what_to_do="Put the normalisation inside the model as its first layer, once, and feed it pixels in [0, 1].",
+)  # fmt: skip
+def scaling(facts: Facts) -> Iterator[Finding]:
+    """The model wants its inputs scaled otherwise."""
+    low, high = facts["input_min"], facts["input_max"]
+    if low < 0 or high > 1:
+        yield f"Inputs span [{low:.3g}, {high:.3g}], but eps is stated for [0, 1]."
+    name, best = max(facts["scalings"].items(), key=lambda item: item[1])
+    sure = 3 * (facts["clean"] * (1 - facts["clean"]) / facts["k"]) ** 0.5
+    if best - facts["clean"] > max(BETTER_SCALING, sure):
+        yield f"Accuracy is {facts['clean']:.1%} on pixels in [0, 1], and {best:.1%} on pixels {name}: normalisation is missing or done twice."
+
+
+@check(
+    "H08", "the library sees the same model", "FAIL", "model",
+    raised_if="a library's wrapper changes a label, a logit by more than 1e-4, or the sign of more than 0.1 % of the gradient's entries.",
+    explanation="ART, for one, ignores the forward method of subclasses of nn.Sequential; its attacks then attack another network.",
+    what_to_do="Do not compare that library's attacks on this model until its wrapper agrees.",
+)  # fmt: skip
+def parity(facts: Facts) -> Iterator[Finding]:
+    """A wrapper computes something else."""
+    for name, seen in facts.get("parity", {}).items():
+        if "error" in seen:
+            yield f"Backend {name} could not be asked: {seen['error']}"
+        elif seen["labels"] or seen["logits"] > 1e-4 or seen["signs"] < 0.999:
+            yield f"Backend {name} does not see the same model ({seen['labels']} labels differ, logits by {seen['logits']:.1e}, {seen['signs']:.1%} of gradient signs agree): its attacks are not comparable."
+
+
+@check(
+    "H09", "batch invariance", "WARN", "model",
+    raised_if="a sample's label changes when it is looked at alone.",
+    explanation="Then success depends on which samples share a batch (batch statistics, or rounding near the boundary).",
+    what_to_do="Judging always uses one fixed batch size here; if more than a few labels flip, look for batch normalisation in training mode.",
+)  # fmt: skip
+def batch_invariance(facts: Facts) -> Iterator[Finding]:
+    """Labels depend on the batch."""
+    if facts["flips_alone"]:
+        yield f"{facts['flips_alone']} of {facts['k']} labels change when the sample is looked at alone."
+
+
+@check(
+    "H10", "few classes", "INFO", "model",
+    raised_if="there are fewer than four classes.",
+    explanation="The DLR loss needs three classes, its targeted form four.",
+    what_to_do="Nothing: targeted DLR is left out.",
+)  # fmt: skip
+def few_classes(facts: Facts) -> Iterator[Finding]:
+    """Too few classes for targeted DLR."""
+    if facts["classes"] < 4:
+        yield f"{facts['classes']} classes: targeted DLR is left out."
+
+
+@check(
+    "H11", "nothing happens at eps 0", "FAIL", "model",
+    raised_if="an attack with eps 0 changes a prediction.",
+    explanation="Mode, rounding or preprocessing then differs between attack and evaluation (torchattacks issue 124).",
+    what_to_do="Look for train() calls, quantisation or normalisation inside the attack's wrapper.",
+)  # fmt: skip
+def eps_zero(facts: Facts) -> Iterator[Finding]:
+    """An empty ball holds another image."""
+    if facts.get("eps_zero_changed"):
+        yield f"An attack at eps 0 changes {facts['eps_zero_changed']} predictions: mode, rounding or preprocessing differs between attack and evaluation."
+
+
+@check(
+    "H27", "noisy loss around the samples", "WARN", "model",
+    raised_if="the loss changes by more than 10 % on average within a box of 4/255.",
+    explanation="A gradient then says little about the next step; attacks need to average it (Pintor et al. 2022).",
+    what_to_do="Smooth the gradient over noise (EoT), and compare with Square.",
+)  # fmt: skip
+def noisy_loss(facts: Facts) -> Iterator[Finding]:
+    """The loss landscape is rough."""
+    if facts["landscape"] > facts.get("noisy", NOISY) and facts["random_gap"] > RANDOM:
+        yield f"The loss is noisy around the samples (index {facts['landscape']:.2f}): smooth gradients (EoT)."

@@ -1,0 +1,212 @@
+"""What is measured of a model before any attack is believed: facts as plain data, no verdicts.
+
+Seconds on a CPU: k images (64 on digits, 256 on MNIST), a few passes each.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.attacks.gradients import slope
+from harness.core.lazy import Lazy
+from harness.core.rng import torch_rng
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    import torch
+
+    from harness.core.threat import Threat
+    from harness.core.types import Classifier
+else:
+    torch = Lazy("torch")
+
+PASSES = 5  # identical passes, to see randomness
+DRAWS = 100  # of the loss landscape and of random noise
+WIDTH = 4 / 255  # half width of the box of the loss landscape
+Facts = dict[str, Any]
+
+
+def probe(model: Classifier, x: torch.Tensor, y: torch.Tensor, seed: int) -> Facts:
+    """All facts about a model that need no attack.
+
+    Args:
+        model: the classifier as it is going to be attacked.
+        x: (k, C, H, W) images in [0, 1].
+        y: (k,) labels.
+        seed: of random draws.
+    """
+    with torch.no_grad():
+        logits = model(x)
+    return {
+        "k": len(x),
+        "classes": model.num_classes,
+        "clean": float((logits.argmax(1) == y).float().mean()),
+        "training": [
+            name or "model" for name, part in model.module.named_modules() if part.training
+        ],
+        **_outputs(logits),
+        **_randomness(model, x, y),
+        **_gradients(model, x, y),
+        **_scalings(model, x, y),
+        "flips_alone": _flips_alone(model, x, logits),
+        "autograd_calls": autograd_calls(model, x[:8]),
+        "landscape": landscape(model, x, y, seed),
+    }
+
+
+def _outputs(logits: torch.Tensor) -> Facts:
+    total = logits.double().logsumexp(1)
+    sums = logits.sum(1)
+    return {
+        "logit_min": float(logits.min()),
+        "logit_max": float(logits.max()),
+        "row_sum_gap": float((sums - 1).abs().max()),
+        "logsumexp_gap": float(total.abs().max()),
+        "levels": len(torch.unique(logits)),
+    }
+
+
+def _randomness(model: Classifier, x: torch.Tensor, y: torch.Tensor) -> Facts:
+    """Differences between identical passes, of labels and of normalised logits."""
+    with torch.no_grad():
+        runs = [model(x) for _ in range(PASSES)]
+    right = [int((run.argmax(1) == y).sum()) for run in runs]
+    units = [run / run.norm(dim=1, keepdim=True).clamp_min(1e-12) for run in runs]
+    gap = max(float((unit - units[0]).norm(dim=1).max()) for unit in units)
+    return {"right_min": min(right), "right_max": max(right), "random_gap": gap}
+
+
+def _gradients(model: Classifier, x: torch.Tensor, y: torch.Tensor) -> Facts:
+    """Rows without a usable gradient, by loss and precision."""
+    try:
+        ce = slope(model, x, y, "ce").gradient
+    except RuntimeError as error:  # no graph from the logits back to the images
+        return {"graph": str(error).partition("\n")[0]}
+    margin = slope(model, x, y, "margin").gradient
+    return {
+        "graph": "",
+        "zero_ce": _zero_rows(ce),
+        "zero_margin": _zero_rows(margin),
+        "zero_ce_float64": _zero_rows_float64(model, x, y),
+        "not_finite": int((~ce.isfinite()).flatten(1).any(1).sum()),
+        "slope_error": _slope_error(model, x, y, margin),
+    }
+
+
+def _zero_rows(gradient: torch.Tensor) -> int:
+    return int((gradient == 0).flatten(1).all(1).sum())
+
+
+def _zero_rows_float64(model: Classifier, x: torch.Tensor, y: torch.Tensor) -> int | None:
+    """The same in float64, which tells saturation from masking; None if the model takes none."""
+    to = getattr(model, "to", None)
+    if to is None:
+        return None
+    try:
+        precise: Callable[[torch.Tensor], torch.Tensor] = to(dtype=torch.float64)
+        return _zero_rows(slope(precise, x.double(), y, "ce").gradient)
+    except (RuntimeError, TypeError):
+        return None
+
+
+def _slope_error(
+    model: Classifier, x: torch.Tensor, y: torch.Tensor, gradient: torch.Tensor, step: float = 1e-3
+) -> float:
+    """Median gap between the margin's change along its gradient and what the gradient promises.
+
+    Relative to the promise; near 0 for a true gradient of a smooth model, near 1 or more for one
+    that is detached, replaced (straight-through) or of another function.
+    """
+    length = gradient.flatten(1).norm(dim=1)
+    usable = length > 1e-12
+    if not bool(usable.any()):
+        return 0.0
+    view = (-1, *[1] * (x.ndim - 1))
+    ahead = step * gradient / length.clamp_min(1e-12).view(view)
+    with torch.no_grad():
+        from harness.attacks.losses import margin
+
+        change = margin(model(x + ahead), y) - margin(model(x - ahead), y)
+    promised = 2 * step * length
+    gap = (change - promised).abs() / promised.clamp_min(1e-12)
+    return float(gap[usable].median())
+
+
+def _scalings(model: Classifier, x: torch.Tensor, y: torch.Tensor) -> Facts:
+    """Range of the inputs, and accuracy under other scalings that a loader might have meant."""
+    mean, spread = x.mean(), x.std().clamp_min(1e-6)
+    others = {
+        "x 255": x * 255,
+        "/ 255": x / 255,
+        "standardised": (x - mean) / spread,
+        "2x - 1": 2 * x - 1,
+    }
+    with torch.no_grad():
+        right = {
+            name: float((model(z).argmax(1) == y).float().mean()) for name, z in others.items()
+        }
+    return {"input_min": float(x.min()), "input_max": float(x.max()), "scalings": right}
+
+
+def _flips_alone(model: Classifier, x: torch.Tensor, logits: torch.Tensor) -> int:
+    """Labels that change when a sample is looked at alone."""
+    with torch.no_grad():
+        alone = torch.cat([model(row[None]) for row in x])
+    return int((alone.argmax(1) != logits.argmax(1)).sum())
+
+
+def autograd_calls(model: Classifier, x: torch.Tensor) -> int:
+    """How often the forward pass itself asks autograd for gradients (test-time optimisation)."""
+    calls = 0
+    grad, backward = torch.autograd.grad, torch.autograd.backward
+
+    def count_grad(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- autograd's own signature
+        nonlocal calls
+        calls += 1
+        return grad(*args, **kwargs)
+
+    def count_backward(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        nonlocal calls
+        calls += 1
+        return backward(*args, **kwargs)
+
+    torch.autograd.grad, torch.autograd.backward = count_grad, count_backward
+    try:
+        with torch.enable_grad():
+            model(x)
+    finally:
+        torch.autograd.grad, torch.autograd.backward = grad, backward
+    return calls
+
+
+def landscape(
+    model: Classifier, x: torch.Tensor, y: torch.Tensor, seed: int, images: int = 16
+) -> float:
+    """Mean relative change of the loss over random points of a small box, each cut at 1."""
+    some, labels = x[:images], y[:images]
+    rng = torch_rng(seed, "landscape")
+    loss = torch.nn.functional.cross_entropy
+    with torch.no_grad():
+        here = loss(model(some), labels, reduction="none")
+        changes = []
+        for _ in range(DRAWS // 5):
+            noise = (2 * torch.rand(some.shape, generator=rng) - 1).to(some) * WIDTH
+            there = loss(model((some + noise).clamp(0, 1)), labels, reduction="none")
+            changes.append(((there - here).abs() / here.abs().clamp_min(1e-2)).clamp_max(1))
+    return float(torch.stack(changes).mean())
+
+
+def noise_breaks(
+    model: Classifier, x: torch.Tensor, y: torch.Tensor, threat: Threat, seed: int, draws: int = DRAWS
+) -> np.ndarray:
+    """(N,) bool: samples that random points on the sphere of the budget break (check H46)."""
+    rng = torch_rng(seed, "noise")
+    broken = torch.zeros(len(x), dtype=torch.bool)
+    with torch.no_grad():
+        for _ in range(draws):
+            sign = torch.randint(0, 2, x.shape, generator=rng).to(x) * 2 - 1
+            there = (x + threat.eps * sign).clamp(0, 1)
+            broken |= (model(there).argmax(1) != y).cpu()
+    return broken.numpy()
