@@ -48,12 +48,12 @@ def _measure(deck: Deck, title: str, *, first: bool) -> alt.LayerChart | alt.Fac
     axis = alt.Axis(title="← better", tickCount=5, labelOverlap=True, labelExpr=SHORT)
     scale = alt.Scale(type="sqrt", zero=True)
     y = lines(deck, labels=first)
-    tint = colour(deck)
+    tint = colour(deck, legend=False)
     bars = base.mark_rule(strokeWidth=1.3, strokeOpacity=0.6).encode(
         x=alt.X("low:Q", scale=scale, axis=axis), x2="high:Q", y=y, color=tint
     )
     points = base.mark_point(size=42, strokeWidth=1.4, opacity=1).encode(
-        x=alt.X("value:Q", scale=scale, axis=axis), y=y, color=tint, shape=shape(deck),
+        x=alt.X("value:Q", scale=scale, axis=axis), y=y, color=tint, shape=shape(deck, legend=False),
         fill=alt.condition(f"datum.scaling === '{BEFORE}'", colour(deck, legend=False), alt.value(PAPER)),
         tooltip=[*tips(title, ".4f"), "scaling:N"],
     )  # fmt: skip

@@ -72,7 +72,7 @@ def auroc_by_family(deck: Deck) -> alt.TopLevelMixin:
     return (
         alt.layer(reference, bars, points, data=table("ood"))
         .properties(width=250, height=alt.Step(ROW))
-        .facet(alt.Facet("set:N", sort=_sets(deck), title=None), columns=2)
+        .facet(alt.Facet("set:N", sort=_sets(deck), title=None), columns=2, spacing=34)
         .add_params(_detector(deck))
         .properties(title=chosen(_named(deck)))
     )

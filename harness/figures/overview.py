@@ -58,8 +58,8 @@ def _panel(
     points = base.mark_point(size=38, strokeWidth=1.4, opacity=1).encode(
         y=y,
         x=x,
-        color=colour(deck),
-        shape=shape(deck),
+        color=colour(deck, legend=False),
+        shape=shape(deck, legend=False),
         fill=alt.condition("datum.best", colour(deck, legend=False), alt.value(PAPER)),
         tooltip=tips(column.title, _form(column)),
     )

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 from harness.figures.lettering import folder, outlined
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from harness.figures.deck import Record
 
+SCRIPT = "window.vegaEmbed = vegaEmbed;"
 SCALE = 2  # 190 dots an inch at a full text width of 7 inches
 
 
@@ -57,6 +61,43 @@ def pdf(svg: str) -> bytes:
 
     _fonts()
     return vl_convert.svg_to_pdf(svg)
+
+
+def write(
+    folder: Path,
+    name: str,
+    drawing: dict[str, Any] | str,
+    title: str,
+    description: str,
+    kinds: Sequence[str],
+) -> list[Path]:
+    """Write one figure to `folder`; a function of its arguments alone, for a worker process.
+
+    Args:
+        folder: where to.
+        name: file name without suffix.
+        drawing: a chart with its data, or an SVG with text.
+        title: short name.
+        description: what is to be seen.
+        kinds: "svg", "png", "pdf".
+    """
+    svg = (
+        outlined(drawing, title, description)
+        if isinstance(drawing, str)
+        else chart_svg(drawing, title, description)
+    )
+    makers = {"svg": str.encode, "png": png, "pdf": pdf}
+    paths = [folder / f"{name}.{kind}" for kind in kinds]
+    for kind, path in zip(kinds, paths, strict=True):
+        path.write_bytes(makers[kind](svg))
+    return paths
+
+
+def bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed in one script, for a page without a network."""
+    import vl_convert
+
+    return vl_convert.javascript_bundle(SCRIPT).replace("</script", r"<\/script")
 
 
 _registered: list[bool] = []

@@ -1,0 +1,169 @@
+"""Whether to believe it: findings, the ledger, the flags."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from harness.sections.blocks import (
+    Block,
+    Bullets,
+    Cell,
+    Column,
+    Detail,
+    Number,
+    Paragraph,
+    Table,
+    Text,
+)
+from harness.sections.story import Story, section
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.results.run import CheckFacts, Flag
+    from harness.results.verdicts import Finding, LedgerRow
+    from harness.sections.blocks import Tone
+
+TONES: dict[str, Tone] = {
+    "holds": "good", "does not hold": "bad", "undecided": "warn", "not measured": "plain",
+    "identical": "good", "equivalent": "good", "explained": "plain", "different": "bad", "failed": "bad",
+    "FAIL": "bad", "WARN": "warn", "INFO": "plain",
+}  # fmt: skip
+
+
+def _counted(words: Sequence[str]) -> str:
+    return ", ".join(f"{count} {word}" for word, count in Counter(words).most_common())
+
+
+@section("findings", "Findings")
+def findings(story: Story) -> list[Block]:
+    """The claims of the study, as measured here."""
+    found = story.results.findings
+    if not found:
+        return []
+    lead = f"{len(found)} claims of the study, each decided by paired tests on per-image outcomes: {_counted([f.verdict for f in found])}."
+    heads = (
+        Column("Id"),
+        Column("Claim"),
+        Column("Verdict"),
+        Column("Effect", "With its 95 % interval."),
+        Column("Unit"),
+    )
+    rows = tuple(
+        (Text(one.id), Text(one.claim), Text(one.verdict, TONES[one.verdict]), _effect(one.effect, one.low, one.high, one.unit), Text(one.unit))
+        for one in found
+    )  # fmt: skip
+    table = Table("claims", "The study's claims and what this run says of them.", heads, rows)
+    return [Paragraph(lead), table, *story.chart("findings", "How the comparisons behind each finding fell."), *(_parts(one) for one in found if one.parts)]  # fmt: skip
+
+
+def _effect(value: float | None, low: float | None, high: float | None, unit: str) -> Number:
+    small = unit not in ("points", "share", "%")
+    return Number(
+        value,
+        low,
+        high,
+        digits=4 if small else 2,
+        signed=True,
+        status="ok" if value is not None else "skipped",
+    )
+
+
+def _parts(one: Finding) -> Detail:
+    rows = tuple(
+        (
+            Text(part.what),
+            _effect(part.effect, part.low, part.high, one.unit),
+            Text(part.verdict, TONES[part.verdict]),
+        )
+        for part in one.parts
+    )
+    heads = (Column("Comparison"), Column("Effect"), Column("Verdict"))
+    table = Table(f"finding-{one.id}", f"{one.id}: {one.rule}.", heads, rows)
+    note = [Paragraph(one.note)] if one.note else []
+    return Detail(
+        f"{one.id}: {one.claim} ({one.verdict}; {len(one.parts)} comparisons)", (*note, table)
+    )
+
+
+@section("ledger", "Cross-check ledger")
+def ledger(story: Story) -> list[Block]:
+    """Every implementation against another."""
+    rows = story.results.ledger
+    if not rows:
+        return []
+    lead = f"{len(rows)} comparisons of two implementations of the same thing: {_counted([row.verdict for row in rows])}."
+    heads = (
+        Column("What"), Column("A"), Column("B"), Column("Model"), Column("Protocol", "Lockstep: same start, steps and batches. Native: as users call it."),
+        Column("n"), Column("Largest difference"), Column("Agree, %", "Share of images with the same outcome."),
+        Column("Difference", "Paired difference A - B of the headline quantity, in points, with its 95 % interval."),
+        Column("Verdict"), Column("Why"),
+    )  # fmt: skip
+    open_ = tuple(_line(row) for row in rows if row.verdict not in ("identical", "equivalent"))
+    table = Table(
+        "ledger-all", "The whole ledger.", heads, tuple(_line(row) for row in rows), filterable=True
+    )
+    short = Table("ledger-open", "What is neither identical nor equivalent.", heads, open_)
+    return [
+        Paragraph(lead),
+        *([short] if open_ else []),
+        *story.chart("ledger", "Paired differences of all comparisons that are not identical."),
+        Detail(f"All {len(rows)} comparisons", (table,)),
+    ]
+
+
+def _line(row: LedgerRow) -> tuple[Cell, ...]:
+    why = ": ".join(part for part in (row.deviation, row.explanation) if part)
+    agree = None if row.agreement is None else 100 * row.agreement
+    points = [None if part is None else 100 * part for part in (row.difference, row.low, row.high)]
+    return (
+        Text(row.what), Text(row.a), Text(row.b), Text(row.model), Text(row.protocol), Text(f"{row.n:,}"),
+        Text("–" if row.largest is None else f"{row.largest:.2g}"),
+        Number(agree), Number(*points, digits=2, signed=True), Text(row.verdict, TONES.get(row.verdict, "plain")), Text(why),
+    )  # fmt: skip
+
+
+@section("flags", "Checks and flags")
+def flags(story: Story) -> list[Block]:
+    """Every check that was raised, with what it means."""
+    run = story.run
+    if not run["checks"]:
+        return []
+    raised = Counter(flag["check"] for flag in run["flags"])
+    lead = (
+        f"{len(run['checks'])} checks ran, {len(raised)} were raised, on {len(run['flags'])} cells. A pass is not a proof: the "
+        "checks are neither necessary nor sufficient (Carlini et al. 2019). FAIL voids a number, WARN marks it, INFO only tells."
+    )
+    checks = [check for check in run["checks"] if raised[check["id"]]]
+    order = {"FAIL": 0, "WARN": 1, "INFO": 2}
+    checks.sort(key=lambda check: (order[check["level"]], check["id"]))
+    quiet = ", ".join(
+        f"{check['id']} {check['title']}" for check in run["checks"] if not raised[check["id"]]
+    )
+    passed = [Detail("Checks that were not raised", (Paragraph(quiet + "."),))] if quiet else []
+    return [Paragraph(lead), *(_check(check, run["flags"]) for check in checks), *passed]
+
+
+def _check(check: CheckFacts, flags: Sequence[Flag]) -> Detail:
+    found = [flag for flag in flags if flag["check"] == check["id"]]
+    heads = (Column("Level"), Column("Model"), Column("Case"), Column("Message"))
+    rows = tuple(
+        (
+            Text(flag["level"], TONES[flag["level"]]),
+            Text(flag["model"] or "all"),
+            Text(flag["case"]),
+            Text(flag["message"]),
+        )
+        for flag in found
+    )
+    words = Bullets((
+        Paragraph(check["raised_if"], "Raised if."),
+        Paragraph(check["explanation"], "Explanation."),
+        Paragraph(check["what_to_do"], "What to do."),
+    ))  # fmt: skip
+    table = Table(f"check-{check['id']}", f"Where {check['id']} was raised.", heads, rows)
+    return Detail(
+        f"{check['id']} {check['level']}: {check['title']} ({len(found)} of {check['cells']} cells)",
+        (words, table),
+    )

@@ -1,0 +1,85 @@
+"""The summary table, the overview and the trade-offs."""
+
+from __future__ import annotations
+
+from harness.sections.blocks import Block, Cell, Column, Paragraph, Table, Text
+from harness.sections.story import Story, section
+
+
+@section("summary", "Summary")
+def summary(story: Story) -> list[Block]:
+    """The table with a line a model, and the same as a figure."""
+    if not story.columns:
+        return [Paragraph("The run holds no number that a summary could show.")]
+    caption = "Every model on every axis with 95 % intervals. Marked: not worse than the best of the column after Holm."
+    return [table(story, caption), *story.chart("overview", "The same numbers at a glance.")]
+
+
+def table(story: Story, caption: str) -> Table:
+    """The summary table."""
+    heads = [Column("Model"), Column("Family")]
+    for column in story.columns:
+        unit = ", %" if column.percent else ""
+        heads.append(Column(f"{column.title}{unit}", column.meaning, column.better))
+    heads.append(
+        Column("Training, s", "Wall time of training, members of an ensemble added up.", "lower")
+    )
+    rows = tuple(_line(story, model) for model in story.models)
+    notes = tuple(f"{column.title}: {column.meaning}" for column in story.columns)
+    families = tuple(story.families[model] for model in story.models)
+    return Table(
+        "models",
+        caption,
+        tuple(heads),
+        rows,
+        tuple(story.models),
+        families,
+        filterable=True,
+        notes=notes,
+    )
+
+
+def _line(story: Story, model: str) -> tuple[Cell, ...]:
+    cells = [story.cell(column, model) for column in story.columns]
+    return (Text(model), Text(story.families[model]), *cells, _cost(story, model))
+
+
+def _cost(story: Story, model: str) -> Cell:
+    training = next(one["training"] for one in story.run["models"] if one["name"] == model)
+    return Text("–") if training is None else Text(f"{training['seconds']:.0f}")
+
+
+@section("trade-offs", "Trade-offs")
+def trade_offs(story: Story) -> list[Block]:
+    """Any number against any other, and who is dominated."""
+    return [*story.chart("trade-off", "Two columns of the summary against each other, with 95 % intervals as bars."), *_pareto(story)]  # fmt: skip
+
+
+def _pareto(story: Story) -> list[Block]:
+    if not story.results.dominance:
+        return []
+    front = [one.model for one in story.results.dominance if not one.by]
+    rows = tuple(
+        (Text(one.model), Text(story.families.get(one.model, "")), Text(", ".join(one.by) or "none: on the front", "plain" if one.by else "good"), Text(", ".join(one.surely) or "–"))
+        for one in story.results.dominance
+    )  # fmt: skip
+    heads = (
+        Column("Model"),
+        Column("Family"),
+        Column(
+            "Dominated by",
+            "Models at least as good in every ranked column and better in one, by point estimates.",
+        ),
+        Column(
+            "Beyond doubt by",
+            "Those that are better in every column beyond the interval of the difference.",
+        ),
+    )
+    names = tuple(one.model for one in story.results.dominance)
+    families = tuple(story.families.get(name, "") for name in names)
+    caption = "Pareto table: a model that another dominates is never the one to choose."
+    lead = Paragraph(
+        f"{len(front)} of {len(rows)} models are on the Pareto front: {', '.join(front)}.",
+        "Pareto front.",
+    )
+    return [lead, Table("pareto", caption, heads, rows, names, families)]
