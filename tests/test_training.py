@@ -1,0 +1,409 @@
+"""The training loop: determinism, health, and networks trained side by side.
+
+Each test says which wrong implementation it would catch. The images are drawn here: a bar at one
+of four heights under noise, which a small network learns in a hundred steps.
+"""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression
+from torch import nn
+
+from harness import models
+from harness.core.errors import DataError
+from harness.core.registry import registry
+from harness.core.rng import numpy_rng
+from harness.core.types import Split, Use, array_digest
+from harness.models.stack import Stack
+from harness.recipes import Recipe, Step
+from harness.training import Settings, catastrophe, chance, train, train_many
+from harness.training.course import Course
+from harness.training.run import Run, one_cycle
+
+SHAPE, CLASSES = (1, 16, 16), 4
+BUILD = models.builder(
+    Use("lenet5", {"channels": (4, 8), "hidden": 16}), num_classes=CLASSES, in_shape=SHAPE
+)
+QUICK = Settings(epochs=2, batch_size=32, learning_rate=5e-3)
+PGD = Use("pgd", {"eps": 0.1, "steps": 2})
+
+
+def bars(n, seed, name="bars", noise=0.3):
+    rng = numpy_rng(seed, name)
+    y = rng.integers(CLASSES, size=n)
+    x = noise * rng.random((n, *SHAPE), dtype=np.float32)
+    for image, label in zip(x, y, strict=True):
+        image[0, 4 * label + 1 : 4 * label + 3] += 0.6
+    x = x.astype(np.float32).clip(0, 1)
+    return Split(name, x, y, array_digest(x, y), tuple("abcd"))
+
+
+DATA, HELD_OUT = bars(320, 0), bars(60, 1, "held out")
+
+
+def equal(one, two):
+    return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+
+
+# ---------------------------------------------------------------- what is learnt
+
+
+@pytest.mark.parametrize("steps", [[], [Use("cutout", {"size": 4})], [Use("mixup")], [PGD]])
+def test_a_network_learns_under_every_recipe(steps):
+    """Catches a step that is not taken, labels that no longer belong to images, and grads off."""
+    trained = train(
+        BUILD, DATA, HELD_OUT, steps, Settings(epochs=8, batch_size=32, learning_rate=1e-2), seed=0
+    )
+    assert trained.history[-1]["val_accuracy"] > 0.95
+    assert len(trained.history) == 8
+    assert trained.facts["flags"] == {}
+
+
+def test_adversarial_training_makes_robust():
+    """Catches an attack whose images are not what is learnt from."""
+    settings = Settings(epochs=8, batch_size=32, learning_rate=1e-2)
+    noisy, held_out = bars(320, 0, noise=0.9), bars(60, 1, "held out", noise=0.9)
+    robust = train(BUILD, noisy, held_out, [Use("pgd", {"eps": 0.2, "steps": 5})], settings, seed=0)
+    # The same network without the training, probed alike: an attack on no part of the batch.
+    plain = train(
+        BUILD, noisy, held_out, [Use("pgd", {"eps": 0.2, "portion": 0.0})], settings, seed=0
+    )
+    gain = robust.history[-1]["probe_accuracy"] - plain.history[-1]["probe_accuracy"]
+    assert gain > 0.1
+
+
+def test_plain_training_of_one_layer_is_logistic_regression():
+    """Catches a loss that is not the mean cross-entropy: scikit-learn minimises the same."""
+
+    def one_layer(seed):
+        with torch.random.fork_rng():
+            network = nn.Sequential(nn.Flatten(), nn.Linear(256, CLASSES))
+        nn.init.zeros_(network[1].weight)
+        nn.init.zeros_(network[1].bias)
+        return network
+
+    settings = Settings(epochs=60, batch_size=320, learning_rate=2e-2)
+    ours = train(one_layer, DATA, HELD_OUT, [], settings, seed=0)
+    flat = DATA.x.reshape(len(DATA), -1)
+    theirs = LogisticRegression(C=np.inf, max_iter=60).fit(flat, DATA.y)
+    logits = torch.from_numpy(HELD_OUT.x).flatten(1) @ ours.state["1.weight"].T
+    guess = theirs.predict(HELD_OUT.x.reshape(60, -1))
+    assert ((logits + ours.state["1.bias"]).argmax(1).numpy() == guess).mean() > 0.97
+    assert ours.history[-1]["loss"] < 0.05
+
+
+# ---------------------------------------------------------------- determinism
+
+
+@pytest.mark.parametrize("steps", [[], [Use("cutout", {"size": 4}), PGD], [PGD, Use("mixup")]])
+def test_equal_seeds_give_equal_bits_and_others_do_not(steps):
+    """Catches a global generator, an order that is not seeded, and a seed that is ignored."""
+    one = train(BUILD, DATA, HELD_OUT, steps, QUICK, seed=1)
+    two = train(BUILD, DATA, HELD_OUT, steps, QUICK, seed=1)
+    other = train(BUILD, DATA, HELD_OUT, steps, QUICK, seed=2)
+    assert equal(one.state, two.state)
+    assert one.facts == two.facts
+    assert not any(torch.equal(one.state[key], other.state[key]) for key in one.state)
+
+
+def test_a_network_trained_beside_others_has_the_bits_that_it_has_alone():
+    """Catches generators shared by the members of an ensemble."""
+    steps = [PGD, Use("cutout", {"size": 4})]
+    beside = train_many(BUILD, DATA, HELD_OUT, steps, QUICK, seeds=[3, 4])
+    for trained, seed in zip(beside, (3, 4), strict=True):
+        alone = train(BUILD, DATA, HELD_OUT, steps, QUICK, seed=seed)
+        assert equal(trained.state, alone.state)
+        assert trained.facts == alone.facts
+
+
+def test_the_seed_decides_weights_and_order_each_by_itself():
+    """Catches one stream for both: a network of its own weights still sees the seed's order."""
+    fixed = lambda seed: BUILD(0)  # noqa: E731 -- a builder that ignores the seed
+    one = train(fixed, DATA, HELD_OUT, [], QUICK, seed=1)
+    two = train(fixed, DATA, HELD_OUT, [], QUICK, seed=2)
+    assert not equal(one.state, two.state)
+
+
+def test_training_changes_neither_images_nor_the_callers_network():
+    """Catches augmentation in place, and facts that keep the live parameters."""
+    x, kept = DATA.x.copy(), []
+
+    def build(seed):
+        kept.append(BUILD(seed))
+        return kept[-1]
+
+    trained = train(build, DATA, HELD_OUT, [Use("cutout"), PGD], QUICK, seed=0)
+    assert np.array_equal(DATA.x, x)
+    before = {name: tensor.clone() for name, tensor in trained.state.items()}
+    with torch.no_grad():
+        kept[0].conv1.weight.zero_()
+    assert equal(trained.state, before)
+    assert all(parameter.requires_grad for parameter in kept[0].parameters())
+
+
+# ---------------------------------------------------------------- side by side
+
+
+def test_a_stack_computes_what_its_members_do():
+    """Catches rows given to the wrong member, in outputs, image gradients and weight gradients."""
+    members = [BUILD(seed).double() for seed in range(3)]
+    stack = Stack(members)
+    x = torch.rand(12, *SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x.requires_grad_()
+    out = stack(x)
+    (gradient,) = torch.autograd.grad(out.square().sum(), x, retain_graph=True)
+    out.square().sum().backward()
+    for index, member in enumerate(members):
+        rows = x.detach()[index::3].requires_grad_()
+        alone = member(rows)
+        torch.testing.assert_close(out[index::3], alone)
+        alone.square().sum().backward()
+        torch.testing.assert_close(gradient[index::3], rows.grad)
+        theirs = stack.stacked["conv1-weight"].grad
+        torch.testing.assert_close(theirs[index], member.conv1.weight.grad)
+    assert all(
+        equal(one, two.state_dict()) for one, two in zip(stack.states(), members, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [[], [Use("fgsm", {"eps": 0.1, "portion": 0.5})], [Use("pgd", {"eps": 0.1, "restarts": 0})]],
+)
+def test_stacked_training_is_training_alone_to_rounding(steps):
+    """Catches a loss averaged over members (a smaller step for each), orders mixed up, and a
+    portion taken from some members only. In float64, so that rounding stays rounding."""
+    data, held_out = (_double(split) for split in (DATA, HELD_OUT))
+
+    def build(seed):
+        return BUILD(seed).double()
+
+    settings = Settings(epochs=1, batch_size=32, learning_rate=1e-3)
+    stacked = train_many(build, data, held_out, steps, settings, seeds=[5, 6, 7], stacked=True)
+    for trained, seed in zip(stacked, (5, 6, 7), strict=True):
+        alone = train(build, data, held_out, steps, settings, seed=seed)
+        for name, tensor in alone.state.items():
+            torch.testing.assert_close(trained.state[name], tensor, rtol=1e-6, atol=1e-8)
+        assert trained.history[0]["loss"] == pytest.approx(alone.history[0]["loss"], abs=1e-5)
+        assert trained.history[0]["val_accuracy"] == alone.history[0]["val_accuracy"]
+
+
+def _double(split):
+    x = split.x.astype(np.float64)
+    return Split(split.name, x, split.y, array_digest(x, split.y), split.classes)
+
+
+def test_stacked_members_draw_their_own_squares():
+    """Catches one augmentation copied to all members."""
+    steps = [Use("cutout", {"size": 8}), Use("mixup"), PGD]
+    one, two = train_many(BUILD, DATA, HELD_OUT, steps, QUICK, seeds=[1, 1], stacked=True)
+    assert not equal(one.state, two.state)
+
+
+def test_a_stack_refuses_networks_whose_statistics_it_would_lose():
+    with torch.random.fork_rng():
+        network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    with pytest.raises(ValueError, match="buffers"):
+        Stack([network, network])
+
+
+# ---------------------------------------------------------------- the schedule
+
+
+def test_the_learning_rate_follows_the_one_cycle_of_torch():
+    """Catches another shape: torch's OneCycleLR with the same corners, without its momentum."""
+    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    steps = 200
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, 1.0, total_steps=steps + 1, pct_start=0.3, div_factor=25, final_div_factor=1e9,
+        cycle_momentum=False,
+    )  # fmt: skip
+    for step in range(steps):
+        # torch counts its corners from 0 to 0.3 * total - 1.
+        assert one_cycle(step / steps) == pytest.approx(optimiser.param_groups[0]["lr"], abs=0.02)
+        optimiser.step()
+        theirs.step()
+    assert one_cycle(1.0) == pytest.approx(0, abs=1e-9)
+
+
+def test_every_image_is_seen_once_an_epoch():
+    """Catches a dropped last batch and sampling with replacement."""
+    seen = []
+
+    class Spy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()))
+
+        def forward(self, x):
+            if self.training:
+                seen.extend(x[:, 0, 0, 0].tolist())
+            return self.scale * x.flatten(1)[:, :CLASSES]
+
+    train(lambda seed: Spy(), bars(100, 3), HELD_OUT, [], QUICK, seed=0)
+    first, second = seen[:100], seen[100:]
+    assert sorted(first) == sorted(second) == sorted(bars(100, 3).x[:, 0, 0, 0].tolist())
+    assert first != second
+
+
+def test_progress_runs_to_one_and_tells_the_time_left():
+    told = []
+    seeds = [0, 1]
+    train_many(
+        BUILD, DATA, HELD_OUT, [], QUICK, seeds=seeds, progress=lambda *said: told.append(said)
+    )
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert told[-1][1] == pytest.approx(0.0, abs=1e-9)
+    assert all(left >= 0 for _, left in told)
+
+
+def test_splits_without_labels_or_images_are_refused():
+    bare = Split("bare", DATA.x, None, "")
+    with pytest.raises(DataError, match="labels"):
+        train(BUILD, bare, HELD_OUT, [], QUICK, seed=0)
+    with pytest.raises(DataError, match="images"):
+        train(BUILD, DATA.take(np.arange(0)), HELD_OUT, [], QUICK, seed=0)
+
+
+# ---------------------------------------------------------------- health
+
+
+def test_a_collapsed_training_is_stopped_and_repeated_once_with_another_seed():
+    """Catches a network at chance that is reported as trained, and endless repetition.
+
+    Labels that nothing can learn: the loss sits at ln K. (Check H90.)
+    """
+    rng = numpy_rng(0, "noise")
+    x, y = rng.random((40, *SHAPE), dtype=np.float32), rng.integers(CLASSES, size=40)
+    noise = Split("noise", x, y, array_digest(x, y), tuple("abcd"))
+    settings = Settings(epochs=60, batch_size=8, learning_rate=1e-5)
+    trained = train(BUILD, noise, HELD_OUT, [Use("fgsm", {"eps": 0.1})], settings, seed=0)
+    first, second = trained.attempts
+    assert "stopped after 200 steps" in first.collapsed
+    assert second.collapsed
+    assert first.seed == 0
+    assert second.seed != first.seed
+    assert (first.pace, second.pace) == (1.0, 0.5)
+    assert equal(trained.state, first.state)
+    assert trained.facts["flags"].keys() == {"H90"}
+    assert [attempt["seed"] for attempt in trained.facts["attempts"]] == [0, second.seed]
+    assert len(first.history) == 40
+
+
+def test_a_slower_pace_means_a_slower_ramp():
+    """Catches a retry that is the same training again: at half the pace the budget is smaller."""
+    told = []
+
+    def spy(batch, *, model, progress, rng, **params):
+        told.append(progress)
+        return batch
+
+    params = {"eps": 0.1, "norm": "linf", "portion": 1.0, "ramp": 0.25}
+    recipe = Recipe((Step("spy", spy, params, attack=True),))
+    course = Course.of(DATA, HELD_OUT, recipe, QUICK, "cpu")
+    for pace in (1.0, 0.5):
+        Run([BUILD(0)], course, [0], pace).epoch(1, lambda step, steps: None)
+    full, half = np.array(told).reshape(2, -1)
+    assert full.any()
+    np.testing.assert_allclose(half, full / 2)
+
+
+@pytest.mark.parametrize(
+    ("loss", "accuracy", "at_chance"),
+    [
+        (math.log(10), 0.3, True),
+        (math.log(10) * 1.019, 0.3, True),
+        (math.log(10) * 0.979, 0.3, False),
+        (math.log(10) * 1.021, 0.3, False),
+        (1.0, 0.19, True),
+        (1.0, 0.21, False),
+        (float("nan"), 0.9, True),
+    ],
+)
+def test_chance_is_a_loss_within_two_percent_of_ln_k_or_an_accuracy_below_two_in_k(
+    loss, accuracy, at_chance
+):
+    assert bool(chance(loss, accuracy, 10)) == at_chance
+
+
+def history(*probes, accuracy=0.95):
+    return [
+        {"epoch": index + 1, "accuracy": accuracy, "probe_accuracy": probe}
+        for index, probe in enumerate(probes)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "says"),
+    [
+        (history(0.5, 0.7, 0.8), ""),
+        (history(0.5, 0.7, 0.51), ""),
+        (history(0.5, 0.7, 0.49, 0.8), "from 0.700 to 0.490 in epoch 3"),
+        (history(0.7, 0.6, 0.49), "from 0.700 to 0.490"),
+        (history(0.5, 0.7, 0.2, accuracy=0.6), ""),
+        (history(0.1, 0.2, 0.3), "65 points below"),
+        ([{"epoch": 1, "accuracy": 0.95}], ""),
+    ],
+)
+def test_catastrophic_overfitting_is_a_fall_of_the_probe_while_training_looks_well(epochs, says):
+    """Catches a fall that is missed because it took two epochs, or counted while nothing is learnt."""
+    assert says in catastrophe(epochs)
+    assert bool(catastrophe(epochs)) == bool(says)
+
+
+def test_the_probe_is_pgd_on_held_out_images_at_the_full_budget():
+    """Catches a probe at the ramp's budget, or on clean images: we attack the same way by hand."""
+    use = Use("fgsm", {"eps": 0.25, "ramp": 1.0, "portion": 0.0})
+    noisy = bars(320, 0, noise=0.9), bars(60, 1, "held out", noise=0.9)
+    trained = train(BUILD, *noisy, [use], QUICK, seed=0)
+    model = models.freeze(BUILD(0), trained.state)
+    x, y = torch.from_numpy(noisy[1].x), torch.from_numpy(noisy[1].y)
+    point = x
+    for _ in range(20):
+        q = point.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(F.cross_entropy(model(q), y, reduction="sum"), q)
+        point = (x + (q + 0.05 * gradient.sign() - x).clamp(-0.25, 0.25)).clamp(0, 1).detach()
+    by_hand = float((model(point).argmax(1) == y).float().mean())
+    last = trained.history[-1]
+    assert last["probe_accuracy"] == pytest.approx(by_hand, abs=0.1)
+    assert last["probe_accuracy"] < last["val_accuracy"] - 0.2
+
+
+def test_plain_training_is_not_probed():
+    assert "probe_accuracy" not in train(BUILD, DATA, HELD_OUT, [], QUICK, seed=0).history[0]
+
+
+def test_facts_are_plain_data():
+    """Catches tensors in what is stored as JSON."""
+    trained = train(BUILD, DATA, HELD_OUT, [PGD], QUICK, seed=0)
+    assert json.loads(json.dumps(trained.facts)) == trained.facts
+    assert trained.facts["parameters"] == models.describe(BUILD(0))["parameters"]
+    assert trained.history[0].keys() == {
+        "epoch",
+        "loss",
+        "accuracy",
+        "val_accuracy",
+        "probe_accuracy",
+    }
+
+
+# ---------------------------------------------------------------- the bars, on data that ships
+
+
+@pytest.mark.slow
+def test_a_plain_network_reaches_its_bar_on_digits(tmp_path):
+    """One member; the mean of ten is to be at least 0.975 (seen: 0.985)."""
+    digits = registry.get("data", "digits").function(tmp_path)
+    build = models.builder(Use("lenet5"), num_classes=10, in_shape=(1, 28, 28))
+    trained = train(build, digits.train, digits.val, [], Settings(20, 64, 4e-3), seed=0)
+    model = models.freeze(build(0), trained.state)
+    with torch.no_grad():
+        guess = model(torch.from_numpy(digits.test.x)).argmax(1).numpy()
+    assert (guess == digits.test.y).mean() >= 0.97
