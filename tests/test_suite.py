@@ -115,7 +115,7 @@ def test_missing_file_names_its_neighbours(tmp_path):
 
 
 def test_not_yaml_names_the_line(tmp_path):
-    assert "a.yaml:2" in complaint(tmp_path, "data: digits\nmodels: [\n")
+    assert "a.yaml:3: not YAML" in complaint(tmp_path, "data: digits\nmodels: [\n")
 
 
 def test_include_is_one_level_and_the_upper_file_wins(tmp_path):
@@ -177,4 +177,5 @@ def test_command_line_overrides_the_file(tmp_path):
 def test_a_suite_is_data_not_code(tmp_path):
     """Catches a loader that runs tags."""
     text = complaint(tmp_path, MINIMAL + "title: !!python/object/apply:os.system ['true']\n")
-    assert "title" in text
+    assert "a.yaml:4" in text
+    assert "tags" in text

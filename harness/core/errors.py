@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+LISTED = 25  # names that an error lists in full
+
 
 class HarnessError(Exception):
     """Anything the harness raises on purpose."""
@@ -93,12 +95,14 @@ class ContractViolation(HarnessError):
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Name the nearest of `known`, then all of them.
+    """Name the nearest of `known`, then all of them if they are few.
 
     >>> suggest("pdg", ["fgsm", "pgd"])
     "Did you mean 'pgd'? Known: fgsm, pgd."
     """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    listed = ", ".join(names) if names else "none"
-    return (f"Did you mean {near[0]!r}? " if near else "") + f"Known: {listed}."
+    meant = f"Did you mean {near[0]!r}? " if near else ""
+    if len(names) > LISTED:
+        return f"{meant}There are {len(names)}: `harness ls` lists them."
+    return f"{meant}Known: {', '.join(names) if names else 'none'}."

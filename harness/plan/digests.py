@@ -98,7 +98,7 @@ def _imports(module: str) -> frozenset[str]:
     for parent, listed, line in _IMPORT.findall(path.read_text(encoding="utf-8")):
         found |= {parent, *(f"{parent}.{name}" for name in re.findall(r"\w+", listed or line))}
     found |= {name.rpartition(".")[0] for name in found}  # a package's own file runs first
-    return frozenset(name for name in found if _file(name) is not None)
+    return frozenset(name for name in found if name and _file(name) is not None)
 
 
 def _root() -> Path:

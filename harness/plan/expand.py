@@ -221,7 +221,7 @@ class _Expansion:
         """Description of a user's model: its digest is that of the factory's file and weights."""
         described: Plain = {
             "factory": spec.factory,
-            "factory_digest": _factory_digest(spec.factory or ""),
+            "factory_digest": _factory_digest(spec.factory or "", self.places[0]),
         }
         if spec.weights:
             path = self.weights_file(spec.name, spec.weights)

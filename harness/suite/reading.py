@@ -6,11 +6,12 @@ import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 
 from harness.core.errors import SuiteError, suggest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 Place = tuple[str | int, ...]
@@ -46,14 +47,30 @@ def read(path: Path) -> Source:
     try:
         tree = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
     except MarkedYAMLError as error:
-        mark = error.problem_mark
+        mark = error.context_mark or error.problem_mark
         raise SuiteError(f"not YAML: {error.problem}", str(path), mark and mark.line + 1) from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise SuiteError(f"not YAML: {error}", str(path)) from None
     if not isinstance(tree, dict):
         raise SuiteError("a suite is a mapping of keys to values", str(path))
     lines: Lines = {}
-    return Source(path, _plain(tree, (), lines), lines)
+    source = Source(path, _plain(tree, (), lines), lines)
+    tagged = next(_tagged(tree, ()), None)
+    if tagged is not None:
+        raise source.error("a suite is plain data: tags such as !!python are refused", tagged)
+    return source
+
+
+def _tagged(node: Any, at: Place) -> Iterator[Place]:  # noqa: ANN401 -- a YAML tree
+    """Where the file gives a value a type of its own."""
+    if isinstance(node, CommentedMap | CommentedSeq):
+        if node.tag.value is not None:
+            yield at
+        items = node.items() if isinstance(node, CommentedMap) else enumerate(node)
+        for key, item in items:
+            yield from _tagged(item, (*at, key))
+    elif isinstance(node, TaggedScalar):
+        yield at
 
 
 def _near_files(path: Path) -> str:
@@ -65,11 +82,11 @@ def _near_files(path: Path) -> str:
 def _plain(node: Any, at: Place, lines: Lines) -> Any:  # noqa: ANN401 -- a YAML tree
     """The tree without ruamel's types; the line of every place goes into `lines`."""
     if isinstance(node, CommentedMap):
-        for key in node:
+        for key in node if node.lc.data else ():
             lines[(*at, str(key))] = node.lc.key(key)[0] + 1
         return {str(key): _plain(value, (*at, str(key)), lines) for key, value in node.items()}
     if isinstance(node, CommentedSeq):
-        for index in range(len(node)):
+        for index in range(len(node)) if node.lc.data else ():
             lines[(*at, index)] = node.lc.item(index)[0] + 1
         return [_plain(value, (*at, index), lines) for index, value in enumerate(node)]
     return _scalar(node)

@@ -1,0 +1,176 @@
+"""Plans: what a digest depends on, and what it must not depend on."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness import api
+from harness.core.errors import DataError, ModelError
+from harness.core.types import Use, digest_of
+from harness.plan import changes, code_digest, estimate, expand
+from harness.plan.digests import identity
+from harness.suite import Suite, load
+
+SUITES = Path(__file__).parent.parent / "suites"
+SIZES = {"train": 1200, "val": 97, "test": 500}
+
+
+def planned(suite: Suite, fingerprint: str = "f", device: str = "cpu"):
+    return expand(
+        suite,
+        fingerprint=lambda use: fingerprint + use.name,
+        size=lambda use, part: SIZES[part],
+        classes=tuple("0123456789"),
+        device=device,
+        places=(SUITES,),
+    )
+
+
+def smoke(tmp_path: Path, *edits: tuple[str, str]) -> Suite:
+    text = (SUITES / "smoke.yaml").read_text()
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "smoke.yaml"
+    path.write_text(text)
+    return load(path)
+
+
+def digests(suite: Suite, **options) -> dict[str, str]:
+    return {job.title: job.digest for job in planned(suite, **options).jobs}
+
+
+def test_needs_come_before_jobs_and_all_are_there():
+    jobs = planned(load(SUITES / "full.yaml", data="digits")).jobs
+    seen: set[str] = set()
+    for job in jobs:
+        assert set(job.needs) <= seen, job.title
+        seen.add(job.digest)
+    assert len(seen) == len(jobs)
+
+
+def test_the_study_is_31_networks_and_25_models():
+    plan = planned(load(SUITES / "full.yaml", data="digits"))
+    assert sum(job.kind == "train" for job in plan.jobs) == 31
+    measured = {question.model for question in plan.answers if question.kind == "attack"}
+    assert len(measured) == 25
+
+
+def test_ensembles_share_their_members_with_the_baseline():
+    plan = planned(load(SUITES / "full.yaml", data="digits"))
+    trained = [question for question in plan.answers if question.kind == "train"]
+    members = [question.member for question in trained if question.model == "Baseline"]
+    assert sorted(members) == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("edit", "changed", "kept"),
+    [
+        (("eps: 0.1", "eps: 0.2"), "attack Baseline with pgd linf", "train Baseline"),
+        (("epochs: 5", "epochs: 6"), "train Baseline", None),
+        (("[msp]", "[mls]"), None, "train Baseline"),
+        (("attack_images: 100", "attack_images: 99"), "attack Baseline with pgd linf", "predict Baseline on test"),
+    ],
+)  # fmt: skip
+def test_a_digest_follows_its_parameters_and_no_others(tmp_path, edit, changed, kept):
+    """Catches a key that forgets a parameter, and one that holds the whole suite."""
+    before, after = digests(smoke(tmp_path)), digests(smoke(tmp_path, edit))
+    if changed:
+        assert before[changed] != after[changed]
+    if kept:
+        assert before[kept] == after[kept]
+
+
+def test_a_digest_does_not_follow_comments_titles_or_order(tmp_path):
+    before = digests(smoke(tmp_path))
+    edits = (
+        ("title: Smoke", "title: Another # comment"),
+        ("[fog, impulse_noise]", "[impulse_noise, fog]"),
+    )
+    assert digests(smoke(tmp_path, *edits)) == before
+
+
+def test_data_seed_and_device_change_every_digest(tmp_path):
+    suite = smoke(tmp_path)
+    before = set(digests(suite).values())
+    assert not before & set(digests(suite, fingerprint="g").values())
+    assert not before & set(digests(suite, device="cuda").values())
+    assert not before & set(digests(suite.model_copy(update={"seeds": (1,)})).values())
+
+
+def test_members_have_seeds_of_their_own(tmp_path):
+    plan = planned(load(SUITES / "full.yaml", data="digits"))
+    seeds = [job.seed for job in plan.jobs if job.title.startswith("train Baseline")]
+    assert len(set(seeds)) == 10
+
+
+def test_why_a_job_is_not_cached(tmp_path):
+    before, after = planned(smoke(tmp_path)), planned(smoke(tmp_path, ("eps: 0.1", "eps: 0.2")))
+    attack = next(job for job in after.jobs if job.kind == "attack")
+    stored = [vars_of(job) for job in before.jobs]
+    assert changes(attack, stored) == ("parameters",)
+    assert changes(replace(attack, code="other", params=stored_params(before)), stored) == ("code",)
+    assert changes(attack, []) == ()
+
+
+def vars_of(job):
+    from dataclasses import asdict
+
+    return asdict(job)
+
+
+def stored_params(plan):
+    return next(job.params for job in plan.jobs if job.kind == "attack")
+
+
+def test_paths_are_not_in_a_digest():
+    """Catches a cache that is cold after the folder was moved."""
+    fields = {
+        "kind": "predict", "params": {"model": {"factory": "a:b", "path": "x"}, "n": 1}, "seed": 0,
+        "inputs": {}, "code": "", "libraries": {}, "numerics": {},
+    }  # fmt: skip
+    moved = fields | {"params": {"model": {"factory": "a:b", "path": "y"}, "n": 1}}
+    assert digest_of(identity(fields)) == digest_of(identity(moved))
+
+
+def test_code_reaches_through_imports(tmp_path, monkeypatch):
+    """Catches a digest of one file only."""
+    from harness.plan import digests as room
+
+    seen = room._closure(frozenset({"harness.jobs.attack"}))
+    assert {"harness.attacks.runner", "harness.core.threat", "harness.jobs.bench"} <= seen
+    assert "harness.report" not in seen
+    assert code_digest(["harness.jobs.attack"]) != code_digest(["harness.jobs.train"])
+
+
+def test_estimate_is_graham_s_rule(tmp_path):
+    jobs = planned(smoke(tmp_path)).jobs
+    some = [replace(jobs[0], cost=c, digest=str(c)) for c in (3.0, 3.0, 2.0, 2.0, 2.0)]
+    assert estimate(some, 2) == 7.0
+    assert estimate(some, 1) == 12.0
+
+
+def test_missing_data_names_the_way_out(tmp_path, monkeypatch):
+    suite = load(SUITES / "full.yaml")
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    with pytest.raises(DataError, match="--data digits"):
+        api.prepare(suite, api.Options(data_dir=tmp_path))
+
+
+def refuse(*args):
+    raise OSError("no network in tests")
+
+
+def test_missing_weights_are_named_before_anything_runs(tmp_path):
+    with pytest.raises(ModelError, match="mnist_lenet5_clntrained"):
+        expand(
+            load(SUITES / "own-model.yaml"),
+            fingerprint=lambda use: "f",
+            size=lambda use, part: SIZES[part],
+            places=(tmp_path,),
+        )
+
+
+def test_a_data_set_is_a_use(tmp_path):
+    assert smoke(tmp_path).data == Use("digits")
