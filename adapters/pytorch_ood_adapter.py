@@ -6,8 +6,7 @@ tensors: logits and features that the harness has computed, and copies of the la
 Nothing is moved, put into another mode or left with gradients. Scores keep the library's direction,
 higher = more OOD, and no sign is ever flipped.
 
-Detectors compute in float64 where the library allows it; Mahalanobis, RMD and ViM are float32 by
-its design (float64 features end in a RuntimeError).
+Detectors compute in float64 where the library allows it; Mahalanobis, RMD and ViM are float32 there.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from harness.core.arrays import checked_scores
+from harness.core.arrays import checked_scores, top_label
 from harness.core.errors import ContractViolation, InputError, ModelError
 from harness.core.lazy import Lazy
 from harness.core.registry import Library, registry
@@ -26,10 +25,11 @@ if TYPE_CHECKING:
 
     import torch
 
-    from harness.core.types import Better, Classifier, Evidence, Scorer
+    from harness.core.types import Axis, Better, Classifier, Evidence, Scorer
 
     Detector = Callable[..., Scorer]
     Metric = Callable[..., float]
+    Needs = Literal["logits", "features", "input"]
     Score = Callable[[torch.Tensor], torch.Tensor]
     View = Callable[[Evidence], torch.Tensor]
 else:
@@ -40,18 +40,14 @@ ROWS = 2048  # of cached tensors at a time: DICE makes (rows, K, D) of them
 IMAGES = 256  # through the network at a time
 
 
-def _detector(
-    name: str, *, needs: Literal["logits", "features", "input"]
-) -> Callable[[Detector], Detector]:
-    supplied = ("model", "rng")
-    return registry.register(
-        "detector", f"pytorch_ood/{name}", library=POOD, supplied=supplied, needs=needs
-    )
+def _detector(name: str, *, needs: Needs) -> Callable[[Detector], Detector]:
+    name, supplied = f"pytorch_ood/{name}", ("model", "rng")
+    return registry.register("detector", name, library=POOD, supplied=supplied, needs=needs)
 
 
-def _metric(name: str, *, better: Better) -> Callable[[Metric], Metric]:
+def _metric(name: str, *, better: Better, axis: Axis = "ood") -> Callable[[Metric], Metric]:
     return registry.register(
-        "metric", f"pytorch_ood/{name}", library=POOD, better=better, units="fraction", axis="ood"
+        "metric", f"pytorch_ood/{name}", library=POOD, better=better, units="fraction", axis=axis
     )
 
 
@@ -59,7 +55,7 @@ def _metric(name: str, *, better: Better) -> Callable[[Metric], Metric]:
 
 
 def _logits(seen: Evidence) -> torch.Tensor:
-    return torch.from_numpy(seen.logits).double()
+    return torch.tensor(seen.logits, dtype=torch.float64)
 
 
 def _features(seen: Evidence) -> torch.Tensor:
@@ -68,7 +64,7 @@ def _features(seen: Evidence) -> torch.Tensor:
             "this detector needs the input of the last linear layer, which this model does not "
             "have (for an ensemble, score each member and combine the scores)"
         )
-    return torch.from_numpy(seen.features).double()
+    return torch.tensor(seen.features, dtype=torch.float64)
 
 
 def _features_32(seen: Evidence) -> torch.Tensor:
@@ -81,13 +77,13 @@ def _maps(seen: Evidence) -> torch.Tensor:
 
 
 def _images(seen: Evidence) -> torch.Tensor:
-    return torch.from_numpy(seen.x)
+    return torch.tensor(seen.x)
 
 
 def _labels(fit: Evidence) -> torch.Tensor:
     if fit.y is None:
         raise InputError("this detector is fitted on labelled training data, which was not given")
-    return torch.from_numpy(fit.y)
+    return torch.tensor(fit.y)
 
 
 def _consecutive(fit: Evidence) -> torch.Tensor:
@@ -100,10 +96,9 @@ def _last_layer(model: Classifier) -> tuple[torch.Tensor, torch.Tensor]:
     if model.head is None:
         raise ModelError("this detector needs the model's last linear layer, and it has none")
     weight = model.head.weight.detach().cpu().double()
-    bias = model.head.bias
-    return weight, torch.zeros(
-        len(weight)
-    ).double() if bias is None else bias.detach().cpu().double()
+    if model.head.bias is None:
+        return weight, weight.new_zeros(len(weight))
+    return weight, model.head.bias.detach().cpu().double()
 
 
 def _head(model: Classifier) -> Score:
@@ -119,14 +114,9 @@ def _scorer(name: str, score: Score, view: View, rows: int = ROWS) -> Scorer:
             parts = [score(part) for part in view(seen).split(rows)]
         values = torch.cat(parts).cpu().numpy().astype(np.float64)
         if values.shape != (len(seen.logits),):
-            raise ContractViolation(
-                name, f"scores must be ({len(seen.logits)},)", str(values.shape)
-            )
-        if not np.isfinite(values).all():
-            bad = int((~np.isfinite(values)).sum())
-            raise ContractViolation(
-                name, "scores must be finite", f"{bad} of {len(values)} are not"
-            )
+            raise ContractViolation(name, "scores must be (N,)", str(values.shape))
+        if bad := int((~np.isfinite(values)).sum()):
+            raise ContractViolation(name, "scores must be finite", f"{bad} of {len(values)} not")
         return values
 
     return scorer
@@ -401,3 +391,12 @@ def aupr_in_trapezoid(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
     from pytorch_ood.metrics import functional
 
     return float(functional.aupr(*_ranked(id_scores, ood_scores), positive="id"))
+
+
+@_metric("rms_equal_mass", better="lower", axis="calibration")
+def rms_equal_mass(probs: np.ndarray, labels: np.ndarray, *, bin_size: int = 100) -> float:
+    """RMS calibration error over bins of 100 samples by pytorch-ood, which splits ties by order."""
+    from pytorch_ood.metrics import functional
+
+    confidence, correct = (torch.from_numpy(array) for array in top_label(probs, labels))
+    return functional.calibration_error(confidence, correct, p="2", beta=bin_size)

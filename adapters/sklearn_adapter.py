@@ -12,9 +12,19 @@ from harness.core.arrays import checked_probs, checked_scores
 from harness.core.registry import Library, registry
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
+
+    from harness.core.types import Better
+
+    Metric = Callable[..., float]
 
 SKLEARN = registry.library(Library("sklearn", "sklearn", "scikit-learn", "1.9.1"))
+
+
+def _ranking(name: str, *, better: Better = "higher") -> Callable[[Metric], Metric]:
+    return registry.register(
+        "metric", f"sklearn/{name}", library=SKLEARN, better=better, units="fraction", axis="ood"
+    )
 
 
 @contextmanager
@@ -30,7 +40,7 @@ def _sums_were_checked() -> Generator[None]:
     "sklearn/brier",
     library=SKLEARN,
     better="lower",
-    units="in [0, 2]",
+    units="",
     axis="calibration",
 )
 def brier(probs: np.ndarray, labels: np.ndarray) -> float:
@@ -58,9 +68,7 @@ def nll(probs: np.ndarray, labels: np.ndarray) -> float:
         return float(log_loss(labels, probs, labels=range(probs.shape[1])))
 
 
-@registry.register(
-    "metric", "sklearn/auroc", library=SKLEARN, better="higher", units="fraction", axis="ood"
-)
+@_ranking("auroc")
 def auroc(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
     """Area under the ROC curve by scikit-learn, OOD positive; ties count half."""
     from sklearn.metrics import roc_auc_score
@@ -69,9 +77,7 @@ def auroc(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
     return float(roc_auc_score(outside, scores))
 
 
-@registry.register(
-    "metric", "sklearn/aupr_out", library=SKLEARN, better="higher", units="fraction", axis="ood"
-)
+@_ranking("aupr_out")
 def aupr_out(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
     """Average precision by scikit-learn, OOD positive; step-wise."""
     from sklearn.metrics import average_precision_score
@@ -80,9 +86,7 @@ def aupr_out(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
     return float(average_precision_score(outside, scores))
 
 
-@registry.register(
-    "metric", "sklearn/aupr_in", library=SKLEARN, better="higher", units="fraction", axis="ood"
-)
+@_ranking("aupr_in")
 def aupr_in(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
     """Average precision by scikit-learn, ID positive; step-wise."""
     from sklearn.metrics import average_precision_score
@@ -91,16 +95,25 @@ def aupr_in(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
     return float(average_precision_score(~outside, -scores))
 
 
-@registry.register(
-    "metric", "sklearn/fpr95", library=SKLEARN, better="lower", units="fraction", axis="ood"
-)
-def fpr95(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
-    """False-positive rate at the first point of scikit-learn's ROC curve with a rate of 0.95."""
+def _fpr95(scores: np.ndarray, positive: np.ndarray) -> float:
+    """False-positive rate at the first point of the ROC curve that catches 95 % of the positives."""
     from sklearn.metrics import roc_curve
 
-    scores, outside = checked_scores(id_scores, ood_scores)
-    fpr, tpr, _ = roc_curve(outside, scores, drop_intermediate=False)
+    fpr, tpr, _ = roc_curve(positive, scores, drop_intermediate=False)
     return float(fpr[np.argmax(tpr >= 0.95)])
+
+
+@_ranking("fpr95", better="lower")
+def fpr95(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
+    """Fraction of ID flagged when at least 95 % of OOD is caught, on scikit-learn's ROC curve."""
+    return _fpr95(*checked_scores(id_scores, ood_scores))
+
+
+@_ranking("fpr95_id_positive", better="lower")
+def fpr95_id_positive(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
+    """Fraction of OOD passed when at least 95 % of ID is kept, on scikit-learn's ROC curve."""
+    scores, outside = checked_scores(id_scores, ood_scores)
+    return _fpr95(-scores, ~outside)
 
 
 def _trapezoid(scores: np.ndarray, positive: np.ndarray) -> float:
@@ -110,27 +123,13 @@ def _trapezoid(scores: np.ndarray, positive: np.ndarray) -> float:
     return float(auc(recall, precision))
 
 
-@registry.register(
-    "metric",
-    "sklearn/aupr_out_trapezoid",
-    library=SKLEARN,
-    better="higher",
-    units="fraction",
-    axis="ood",
-)
+@_ranking("aupr_out_trapezoid")
 def aupr_out_trapezoid(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
     """Trapezoid under scikit-learn's precision-recall curve, OOD positive."""
     return _trapezoid(*checked_scores(id_scores, ood_scores))
 
 
-@registry.register(
-    "metric",
-    "sklearn/aupr_in_trapezoid",
-    library=SKLEARN,
-    better="higher",
-    units="fraction",
-    axis="ood",
-)
+@_ranking("aupr_in_trapezoid")
 def aupr_in_trapezoid(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
     """Trapezoid under scikit-learn's precision-recall curve, ID positive."""
     scores, outside = checked_scores(id_scores, ood_scores)

@@ -92,6 +92,17 @@ def rms_calibration_error(probs: np.ndarray, labels: np.ndarray, *, bins: int = 
     return _calibration(probs, labels, bins, "l2")
 
 
+def _ranking(name: str) -> Callable[[Metric], Metric]:
+    return registry.register(
+        "metric",
+        f"torchmetrics/{name}",
+        library=TORCHMETRICS,
+        better="higher",
+        units="fraction",
+        axis="ood",
+    )
+
+
 def _ranked(scores: np.ndarray, positive: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """Scores as ranks in (0, 1), in the same order and with the same ties."""
     values, places = np.unique(scores, return_inverse=True)
@@ -99,14 +110,7 @@ def _ranked(scores: np.ndarray, positive: np.ndarray) -> tuple[torch.Tensor, tor
     return torch.from_numpy(ranks), torch.from_numpy(positive.astype(np.int64))
 
 
-@registry.register(
-    "metric",
-    "torchmetrics/auroc",
-    library=TORCHMETRICS,
-    better="higher",
-    units="fraction",
-    axis="ood",
-)
+@_ranking("auroc")
 def auroc(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
     """Area under the ROC curve by torchmetrics, OOD positive; its curves are float32."""
     from torchmetrics.functional.classification import binary_auroc
@@ -114,14 +118,7 @@ def auroc(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
     return float(binary_auroc(*_ranked(*checked_scores(id_scores, ood_scores))))
 
 
-@registry.register(
-    "metric",
-    "torchmetrics/aupr_out",
-    library=TORCHMETRICS,
-    better="higher",
-    units="fraction",
-    axis="ood",
-)
+@_ranking("aupr_out")
 def aupr_out(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
     """Average precision by torchmetrics, OOD positive; its curves are float32."""
     from torchmetrics.functional.classification import binary_average_precision
@@ -129,14 +126,7 @@ def aupr_out(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
     return float(binary_average_precision(*_ranked(*checked_scores(id_scores, ood_scores))))
 
 
-@registry.register(
-    "metric",
-    "torchmetrics/aupr_in",
-    library=TORCHMETRICS,
-    better="higher",
-    units="fraction",
-    axis="ood",
-)
+@_ranking("aupr_in")
 def aupr_in(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
     """Average precision by torchmetrics, ID positive; its curves are float32."""
     from torchmetrics.functional.classification import binary_average_precision
