@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import altair as alt
 
 from harness.figures.deck import CALIBRATION, SCALING
-from harness.figures.parts import ROW, SHOWN, colour, lines, shape, table, tip, tips, under
+from harness.figures.parts import ROW, SHORT, SHOWN, colour, lines, shape, table, tip, tips, under
 from harness.figures.registry import figure
 from harness.figures.style import FAINT, PAPER
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from harness.figures.deck import Deck
 
 BEFORE, AFTER = SCALING.values()
-SHORT = "replace(datum.label, /^0(?=.)|[.]?0+$/g, '') || '0'"  # .02 for 0.020
 
 
 @figure(
@@ -84,10 +83,10 @@ def reliability(deck: Deck) -> alt.TopLevelMixin:
     x = alt.X(
         "confidence:Q",
         scale=unit,
-        axis=alt.Axis(title="confidence", values=[0, 0.5, 1], format=".1f"),
+        axis=alt.Axis(title="confidence", values=[0, 0.5, 1], format="~g"),
     )
     y = alt.Y(
-        "accuracy:Q", scale=unit, axis=alt.Axis(title="accuracy", values=[0, 0.5, 1], format=".1f")
+        "accuracy:Q", scale=unit, axis=alt.Axis(title="accuracy", values=[0, 0.5, 1], format="~g")
     )
     tint = alt.Color("scaling:N", scale=look, legend=legend)
     corners = alt.Chart(

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING
 
 import altair as alt
 
-from harness.figures.parts import ROW, SHOWN, colour, lines, shape, table, tip, tips, under, wrapped
+from harness.figures.parts import (
+    ROW,
+    SHORT,
+    SHOWN,
+    colour,
+    lines,
+    shape,
+    table,
+    tip,
+    tips,
+    under,
+    wrapped,
+)
 from harness.figures.registry import figure
 from harness.figures.style import PAPER
 
@@ -45,7 +57,8 @@ def _panel(
 ) -> alt.LayerChart | alt.FacetChart:
     unit = " %" if column.percent else ""
     arrow = "→ better" if column.better == "higher" else "← better"
-    axis = alt.Axis(title=arrow, tickCount=3, labelOverlap=True, titleFontSize=9)
+    label = "datum.label" if column.percent else SHORT
+    axis = alt.Axis(title=arrow, tickCount=3, labelOverlap=True, titleFontSize=9, labelExpr=label)
     x = alt.X("value:Q", scale=alt.Scale(zero=False, nice=True), axis=axis)
     y = lines(deck, labels=first)
     base = alt.Chart(table("summary")).transform_filter(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from harness.figures.deck import Deck
 
 SHOWN = f"indexof({HIDDEN}, datum.model) < 0"
+SHORT = "replace(datum.label, /^0(?=.)|[.]?0+$/g, '') || '0'"  # .02 for 0.020
 ROW = 15  # height of a line of text in charts with a model a line
 
 

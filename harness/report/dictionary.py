@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from harness.core.types import Row
+from harness.metrics import METRICS
 from harness.report.markdown import document
 from harness.results.outcomes import COLUMNS
 from harness.sections.blocks import Column, Paragraph, Section, Table, Text
@@ -59,19 +60,18 @@ def _summary(columns: Sequence[SummaryColumn]) -> Table:
 
 
 def _metrics(story: Story) -> Table:
-    """The metrics that occur, with unit and direction; the registry says what they are."""
-    from harness.core.registry import registry
+    """The metrics that occur, as the metric dictionary defines them."""
+    found = sorted({(row.metric, row.axis, row.better) for row in story.rows})
+    heads = ("metric", "title", "axis", "unit", "range", "better", "meaning", "source")
+    return _table("metrics", heads, (_metric(*one) for one in found))
 
-    known = {plug.name: plug for plug in registry.plugs("metric")}
-    found = {(row.metric, row.better, row.axis) for row in story.rows}
-    lines = []
-    for metric, better, axis in sorted(found):
-        plug = known.get(metric)
-        meaning = plug.summary if plug else ""
-        lines.append(
-            (metric, axis, str(plug.meta.get("units", "")) if plug else "", better, meaning)
-        )
-    return _table("metrics", ("metric", "axis", "unit", "better", "meaning"), lines)
+
+def _metric(name: str, axis: str, better: str) -> tuple[str, ...]:
+    known = METRICS.get(name)
+    if known is None:  # of an adapter that a third party ships
+        return name, "", axis, "", "", better, "", ""
+    span = " to ".join(format(end, "g") for end in known.range)
+    return name, known.title, axis, known.unit, span, known.better, known.definition, known.source
 
 
 def _outcomes(name: str) -> Table:

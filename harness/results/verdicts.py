@@ -24,11 +24,14 @@ class Part:
 
     Args:
         what: for people, for example "PGD 0.1 against baseline, kmnist".
-        effect: difference in the claimed direction's own unit; None if it could not be measured.
+        effect: how far it goes in the claimed direction: positive supports the claim (but signed,
+            first minus second, where the claim is that two are alike); None if it could not be
+            measured.
         low: lower end of its 95 % interval.
         high: upper end.
         verdict: of this part alone.
         p: two-sided p value, or None where the rule uses the interval only.
+        unit: of effect and interval; "" for that of the finding.
     """
 
     what: str
@@ -37,6 +40,7 @@ class Part:
     high: float | None
     verdict: Verdict
     p: float | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +53,10 @@ class Finding:
         claim: the sentence of the study.
         verdict: "not measured" where the run lacks what the rule needs.
         rule: how the parts decide, one sentence.
-        effect: the summary effect (the weakest deciding part, or the median over parts).
+        effect: of the part that decides: the weakest of those needed.
         low: lower end of its 95 % interval.
         high: upper end.
-        unit: of effect and interval: "points", "AUROC", "ECE", "share", ...
+        unit: of effect and interval: "points", "AUROC", "ECE", ...
         parts: every comparison made.
         note: what the reader must know, or "".
     """

@@ -36,13 +36,24 @@ def _counted(words: Sequence[str]) -> str:
     return ", ".join(f"{count} {word}" for word, count in Counter(words).most_common())
 
 
+def _fell(found: Sequence[Finding]) -> str:
+    count = Counter(one.verdict for one in found)
+    words = {
+        "holds": "hold",
+        "does not hold": "do not hold",
+        "undecided": "are undecided",
+        "not measured": "were not measured",
+    }
+    return ", ".join(f"{count[verdict]} {words[verdict]}" for verdict in words if count[verdict])
+
+
 @section("findings", "Findings")
 def findings(story: Story) -> list[Block]:
     """The claims of the study, as measured here."""
     found = story.results.findings
     if not found:
         return []
-    lead = f"{len(found)} claims of the study, each decided by paired tests on per-image outcomes: {_counted([f.verdict for f in found])}."
+    lead = f"{len(found)} claims of the study, each decided by paired tests on per-image outcomes: {_fell(found)}."
     heads = (
         Column("Id"),
         Column("Claim"),
@@ -55,7 +66,7 @@ def findings(story: Story) -> list[Block]:
         for one in found
     )  # fmt: skip
     table = Table("claims", "The study's claims and what this run says of them.", heads, rows)
-    return [Paragraph(lead), table, *story.chart("findings", "How the comparisons behind each finding fell."), *(_parts(one) for one in found if one.parts)]  # fmt: skip
+    return [Paragraph(lead), table, *story.chart("findings", "How the comparisons behind each finding fell."), *_behind(found)]  # fmt: skip
 
 
 def _effect(value: float | None, low: float | None, high: float | None, unit: str) -> Number:
@@ -70,16 +81,23 @@ def _effect(value: float | None, low: float | None, high: float | None, unit: st
     )
 
 
+def _behind(found: Sequence[Finding]) -> list[Detail]:
+    """Every comparison, folded twice."""
+    parts = tuple(_parts(one) for one in found if one.parts)
+    return [Detail("The comparisons behind each finding", parts)] if parts else []
+
+
 def _parts(one: Finding) -> Detail:
     rows = tuple(
         (
             Text(part.what),
-            _effect(part.effect, part.low, part.high, one.unit),
+            _effect(part.effect, part.low, part.high, part.unit or one.unit),
+            Text(part.unit or one.unit),
             Text(part.verdict, TONES[part.verdict]),
         )
         for part in one.parts
     )
-    heads = (Column("Comparison"), Column("Effect"), Column("Verdict"))
+    heads = (Column("Comparison"), Column("Effect"), Column("Unit"), Column("Verdict"))
     table = Table(f"finding-{one.id}", f"{one.id}: {one.rule}.", heads, rows)
     note = [Paragraph(one.note)] if one.note else []
     return Detail(
@@ -95,10 +113,9 @@ def ledger(story: Story) -> list[Block]:
         return []
     lead = f"{len(rows)} comparisons of two implementations of the same thing: {_counted([row.verdict for row in rows])}."
     heads = (
-        Column("What"), Column("A"), Column("B"), Column("Model"), Column("Protocol", "Lockstep: same start, steps and batches. Native: as users call it."),
-        Column("n"), Column("Largest difference"), Column("Agree, %", "Share of images with the same outcome."),
+        Column("What"), Column("A"), Column("B"), Column("Verdict"), Column("Model"), Column("Protocol", "Lockstep: same start, steps and batches. Native: as users call it."),
         Column("Difference", "Paired difference A - B of the headline quantity, in points, with its 95 % interval."),
-        Column("Verdict"), Column("Why"),
+        Column("Agree, %", "Share of images with the same outcome."), Column("Largest", "Largest absolute difference of the outputs."), Column("n"), Column("Why"),
     )  # fmt: skip
     open_ = tuple(_line(row) for row in rows if row.verdict not in ("identical", "equivalent"))
     table = Table(
@@ -118,9 +135,8 @@ def _line(row: LedgerRow) -> tuple[Cell, ...]:
     agree = None if row.agreement is None else 100 * row.agreement
     points = [None if part is None else 100 * part for part in (row.difference, row.low, row.high)]
     return (
-        Text(row.what), Text(row.a), Text(row.b), Text(row.model), Text(row.protocol), Text(f"{row.n:,}"),
-        Text("–" if row.largest is None else f"{row.largest:.2g}"),
-        Number(agree), Number(*points, digits=2, signed=True), Text(row.verdict, TONES.get(row.verdict, "plain")), Text(why),
+        Text(row.what), Text(row.a), Text(row.b), Text(row.verdict, TONES.get(row.verdict, "plain")), Text(row.model), Text(row.protocol),
+        Number(*points, digits=2, signed=True), Number(agree), Text("–" if row.largest is None else f"{row.largest:.2g}"), Text(f"{row.n:,}"), Text(why),
     )  # fmt: skip
 
 
