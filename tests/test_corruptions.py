@@ -100,6 +100,15 @@ def test_images_of_later_batches_get_draws_of_their_own(name):
     assert [image.tobytes() for image in out[:10]] != later
 
 
+def test_levels_go_both_ways_unchanged():
+    """Catches truncation on the way in, and 100 / 255 * 255 cut in float64: it is just below 100."""
+    every = np.arange(256)
+    assert np.array_equal(levels.to_levels(levels.to_images(every.astype(np.uint8))), every)
+    assert np.array_equal(levels.cut(every / 255), every)
+    assert levels.to_levels(np.float32([0.6, 99.4, 99.6]) / 255).tolist() == [1, 99, 100]
+    assert levels.cut(np.array([-1, 0.6 / 255, 99.6 / 255, 2])).tolist() == [0, 0, 99, 255]
+
+
 def test_fixed_corruptions_do_not_depend_on_the_batch(digits):
     """Catches edges joined across images, and a maximum taken over the batch."""
     for name in sorted(FIXED):
@@ -236,15 +245,16 @@ def test_stripe_inverts_the_outer_quarters(digits):
 # ------------------------------------------------------------------ glass and motion
 
 
-def test_glass_blur_blurs_columns_only_and_never_swaps_the_first_row_and_column(digits):
-    """Catches a blur along both axes, and a loop that runs to the edge: column 0 stays in place."""
+def test_glass_blur_blurs_columns_only_and_never_swaps_the_first_row_and_column():
+    """Catches a blur along both axes, another rule at the border, and a loop that runs to the edge."""
 
     def blurred(pixels):
         smooth = ndimage.gaussian_filter1d(pixels / 255, 0.7, axis=1, mode="nearest")
         return np.floor(np.float32(smooth * 255))
 
-    column = as_levels(digits)[:, 0, :, :1]
-    out = as_levels(run("glass_blur", digits))[:, 0, :, :1]
+    pixels = rng(3).integers(0, 256, (20, 28, 28))
+    column = pixels[:, :, :1].astype(np.uint8)
+    out = as_levels(run("glass_blur", images(pixels)))[:, 0, :, :1]
     assert np.array_equal(out, blurred(blurred(column)))
 
 
@@ -278,6 +288,22 @@ def test_three_of_eight_pixels_are_swapped():
     blur._swap_neighbours(swapped, 1, rng())
     corner = swapped[0, 27, 27]  # visited once, first
     assert stats.binomtest(int((corner != pixels[27, 27]).sum()), 4000, 3 / 8).pvalue > 1e-4
+
+
+def test_glass_blur_swaps_twice_over():
+    """Catches one round too few or too many: a mark two columns away took two swaps to get there."""
+    marked = np.zeros((3000, 28, 28))
+    marked[:, :, 20] = 255
+    out = run("glass_blur", images(marked))[:, 0]
+    once, generator = images(marked), rng(1)
+    pixels = np.ascontiguousarray(np.moveaxis(as_levels(once), 0, -1))
+    for _ in range(2):
+        blur._swap_neighbours(pixels, 1, generator)
+    expected = np.moveaxis(pixels, -1, 0)[:, 0] / 255
+    for column in (17, 18, 19, 21, 22):  # a blur along the columns keeps their sums
+        assert out[:, 5:23, column].mean() == pytest.approx(
+            expected[:, 5:23, column].mean(), rel=0.05, abs=2e-3
+        )
 
 
 def naive_motion(image, angle, radius=10, sigma=3):

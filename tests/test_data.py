@@ -22,7 +22,7 @@ import harness.data as data
 from harness.core.errors import DataError, InputError, UnknownName
 from harness.core.registry import registry
 from harness.core.types import Split, array_digest
-from harness.data import corrupted, drawing, finding, idx, pixels
+from harness.data import arrays, corrupted, drawing, finding, idx, pixels
 from harness.data.sets import Unreachable
 
 EMPTY = Path("no-such-folder")
@@ -549,8 +549,9 @@ def test_pickles_are_refused_and_never_run(tmp_path):
         lambda: data.load("npz", tmp_path, path="objects.npz").test,
         lambda: data.load("npz", tmp_path, path="bare.npz").test,
         lambda: data.load("mnist-c", tmp_path, corruption="fog").test,
+        lambda: arrays.read_npy(folder / "test_images.npy"),
     ):
-        with pytest.raises(DataError, match=r"pickled|not an array file"):
+        with pytest.raises(DataError, match=r"holds pickled Python objects|not a zip file"):
             load()
     assert not trap.exists()
 

@@ -79,7 +79,7 @@ def read_npz(path: Path, name: str) -> np.ndarray:
 
 
 def _reason(error: Exception) -> str:
-    if "pickle" in str(error).lower() or "object array" in str(error).lower():
+    if any(word in str(error).lower() for word in ("pickle", "object array", "python objects")):
         return (
             "holds pickled Python objects, which are refused because they can run code;"
             " save plain arrays of numbers"
