@@ -11,19 +11,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from harness.attacks.gradients import slope
-from harness.attacks.losses import LOSSES
+from harness.attacks.curve import pgd_frontier
+from harness.attacks.gradients import search, slope
+from harness.attacks.losses import DIRECTIONS
 from harness.core.errors import InputError
 from harness.core.lazy import Lazy
 from harness.core.registry import registry
-from harness.core.threat import TINY, diameter, distance, per_row
+from harness.core.threat import TINY, diameter, distance, per_row, uphill
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import torch
 
-    from harness.attacks.gradients import Reduction, Slope
+    from harness.attacks.gradients import Arithmetic, Reduction, Search, Slope
     from harness.attacks.losses import Loss
     from harness.core.threat import Threat
     from harness.core.types import Classifier, Trace
@@ -49,6 +50,7 @@ class Climb:
             highest loss; one more forward a start); or "first" wrong iterate, where a sample
             leaves the batch: as "best" to anyone who counts successes, and cheaper.
         decay: share of the former direction that is kept (MI-FGSM); None for no momentum.
+        arithmetic: in which gradients are taken, see `gradients`.
     """
 
     steps: int
@@ -57,6 +59,7 @@ class Climb:
     reduction: Reduction
     keep: Keep
     decay: float | None = None
+    arithmetic: Arithmetic = "plain"
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -123,7 +126,14 @@ def bim(
     return climb(model, x, y, threat, how, starts(x, threat, 0, rng, noise), trace)
 
 
-@registry.register("attack", "pgd", norms=("linf", "l2", "l1"), goal="maximise", gradient=True)
+@registry.register(
+    "attack",
+    "pgd",
+    norms=("linf", "l2", "l1"),
+    goal="maximise",
+    gradient=True,
+    curve=pgd_frontier,
+)
 def pgd(
     model: Classifier,
     x: torch.Tensor,
@@ -136,6 +146,7 @@ def pgd(
     loss: Literal["ce", "margin", "dlr"] = "ce",
     reduction: Literal["sum", "mean"] = "sum",
     keep: Literal["final", "best", "first"] = "final",
+    arithmetic: Literal["plain", "float32", "bfloat16"] = "plain",
     rng: torch.Generator,
     trace: Trace | None = None,
     noise: torch.Tensor | None = None,
@@ -155,6 +166,8 @@ def pgd(
         reduction: how the batch's losses are joined, see `Climb`.
         keep: which iterate of a start counts, see `Climb`. Among starts a wrong point comes
             before all others, then the highest loss.
+        arithmetic: of the gradients: "plain" passes of the model, or faster ones in "float32" or
+            "bfloat16", see `gradients`. What is found is judged by the model in any case.
         rng: draws the starts.
         trace: called at every step of every start with the loss and label of the iterate that
             enters it; NaN and -1 for samples that have left.
@@ -168,7 +181,7 @@ def pgd(
 
     Source: Madry et al., arXiv:1706.06083.
     """
-    how = Climb(steps, step_size, loss, reduction, keep)
+    how = Climb(steps, step_size, loss, reduction, keep, arithmetic=arithmetic)
     return climb(model, x, y, threat, how, starts(x, threat, restarts, rng, noise), trace)
 
 
@@ -240,35 +253,41 @@ def climb(
 
     A sample that is wrong after one start takes no part in the next.
     """
-    best = Best(x, y)
+    best, slopes = Best(model, x, y, how.loss), _slopes(model, x, how)
     for restart, start in enumerate(begin):
         walk = _Walk(x, y, start()).take(best.right())
         if len(walk.rows) == 0:
             break
         seen = None if trace is None else partial(_report, trace, restart, len(x))
-        walk = _one_start(model, walk, threat, how, best, seen)
+        walk = _one_start(slopes, walk, threat, how, best, seen)
         if how.keep == "final" and len(begin) == 1:
             return walk.z
-        best.judge(model, walk.rows, walk.z, how.loss)
+        best.judge(walk.rows, walk.z)
     return best.x
 
 
+def _slopes(model: Classifier, x: torch.Tensor, how: Climb) -> Search:
+    if how.arithmetic != "plain":
+        return search(model, x, how.arithmetic)
+    divisor = len(x) if how.reduction == "mean" else 1
+    return lambda x, y, loss: slope(model, x, y, loss, divisor)
+
+
 def _one_start(
-    model: Classifier,
+    slopes: Search,
     walk: _Walk,
     threat: Threat,
     how: Climb,
     best: Best,
     report: Callable[[int, torch.Tensor, Slope], None] | None,
 ) -> _Walk:
-    divisor = len(best.y) if how.reduction == "mean" else 1
     for step in range(how.steps):
-        now = slope(model, walk.z, walk.y, how.loss, divisor)
+        now = slopes(walk.z, walk.y, how.loss)
         if report is not None:
             report(step, walk.rows, now)
         gradient = now.gradient
         if how.keep != "final":
-            best.see(walk.rows, walk.z, now.loss, now.logits)
+            best.see(walk.rows, walk.z, now.logits, sure=how.arithmetic == "plain")
         if how.keep == "first":
             right = ~best.wrong[walk.rows]
             walk, gradient = walk.take(right), gradient[right]
@@ -290,8 +309,8 @@ def _report(
 class Best:
     """The strongest point seen so far of each sample: wrong first, then the highest loss."""
 
-    def __init__(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        self.x, self.y = x.clone(), y
+    def __init__(self, model: Classifier, x: torch.Tensor, y: torch.Tensor, loss: Loss) -> None:
+        self.model, self.x, self.y, self.measure = model, x.clone(), y, DIRECTIONS[loss]
         self.wrong = torch.zeros_like(y, dtype=torch.bool)
         self.loss = torch.full(y.shape, -torch.inf, dtype=x.dtype, device=x.device)
 
@@ -300,21 +319,27 @@ class Best:
         return (~self.wrong).nonzero().squeeze(1)
 
     def see(
-        self, rows: torch.Tensor, z: torch.Tensor, loss: torch.Tensor, logits: torch.Tensor
+        self, rows: torch.Tensor, z: torch.Tensor, logits: torch.Tensor, *, sure: bool = True
     ) -> None:
-        """Take those of the points `z`, of samples `rows`, that are stronger."""
-        wrong, known = logits.argmax(1) != self.y[rows], self.wrong[rows]
+        """Take those of the points `z`, of samples `rows`, that are stronger.
+
+        Where the logits are not `sure`, being another arithmetic's, wrong points go to the model.
+        """
+        wrong = logits.argmax(1) != self.y[rows]
+        if not sure:
+            self.judge(rows[wrong], z[wrong])
+            rows, z, logits, wrong = (value[~wrong] for value in (rows, z, logits, wrong))
+        loss, known = self.measure(logits, self.y[rows]).to(self.loss.dtype), self.wrong[rows]
         stronger = (wrong & ~known) | ((wrong == known) & (loss > self.loss[rows]))
         better = rows[stronger]
-        self.x[better], self.loss[better] = z[stronger], loss[stronger].to(self.loss.dtype)
+        self.x[better], self.loss[better] = z[stronger], loss[stronger]
         self.wrong[better] = wrong[stronger]
 
-    def judge(self, model: Classifier, rows: torch.Tensor, z: torch.Tensor, loss: Loss) -> None:
-        """See points whose logits nobody has computed yet."""
+    def judge(self, rows: torch.Tensor, z: torch.Tensor) -> None:
+        """See points by the model's own logits."""
         if len(rows):
             with torch.no_grad():
-                logits = model(z)
-                self.see(rows, z, LOSSES[loss](logits, self.y[rows]), logits)
+                self.see(rows, z, self.model(z))
 
 
 class _Walk:
@@ -340,4 +365,4 @@ class _Walk:
             self.momentum = how.decay * self.momentum + gradient / per_row(length, gradient)
             gradient = self.momentum
         size = how.step_size or 2.5 * reach(threat, self.x) / how.steps
-        self.z = threat.project(self.x, self.z + size * threat.steepest(gradient))
+        self.z = threat.project(self.x, self.z + size * uphill(threat.norm, self.z, gradient))

@@ -48,6 +48,11 @@ class Counted:
             out.register_hook(self._back)
         return out
 
+    def note(self, *, forwards: int, backwards: int) -> None:
+        """Count passes that someone else made through the same network."""
+        self.forwards += forwards
+        self.backwards += backwards
+
     def _back(self, gradient: torch.Tensor) -> None:
         self.backwards += len(gradient)
 

@@ -1,21 +1,38 @@
-"""The gradient of a loss with respect to the images, and to nothing else."""
+"""The gradient of a loss with respect to the images, and to nothing else.
+
+Three arithmetics give a direction to search in; what is found is judged by the model itself.
+
+- "plain": the model's own passes, through autograd. With it our attacks have the bits of the
+  libraries.
+- "float32": the same network with its passes written out (`passes`), or, where it cannot be traced,
+  a channels_last copy. Another order of sums, so other last bits, and less time.
+- "bfloat16": as "float32", with convolutions and products in bfloat16.
+
+In the last two cross-entropy is climbed by its log-odds: the same direction, which does not vanish
+where the softmax saturates.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+import copy
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from harness.attacks.losses import LOSSES
+from harness.attacks.losses import DIRECTIONS, LOSSES
 from harness.core.lazy import Lazy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import torch
+    from torch import nn
 
-    from harness.attacks.losses import Loss
+    from harness.attacks.losses import Loss, LossFunction
+    from harness.attacks.passes import Program
+    from harness.core.types import Classifier
 else:
     torch = Lazy("torch")
 
+Arithmetic = Literal["plain", "float32", "bfloat16"]
 Reduction = Literal["sum", "mean"]
 
 
@@ -27,12 +44,24 @@ class Slope(NamedTuple):
     gradient: torch.Tensor  # shaped as the images
 
 
+class Search(Protocol):
+    """Images and labels to loss, logits and the input gradient of the summed loss.
+
+    Where the direction of the gradient is all that counts: its scale is anyone's.
+    """
+
+    def __call__(self, x: torch.Tensor, y: torch.Tensor, loss: Loss) -> Slope:
+        """The slope at `x`; parameters get no gradient."""
+        ...
+
+
 def slope(
     model: Callable[[torch.Tensor], torch.Tensor],
     x: torch.Tensor,
     y: torch.Tensor,
     loss: Loss,
     divisor: int = 1,
+    losses: Mapping[Loss, LossFunction] = LOSSES,
 ) -> Slope:
     """Loss, logits and input gradient of (sum of losses) / divisor; parameters get no gradient.
 
@@ -40,14 +69,142 @@ def slope(
         model: images to logits.
         x: (N, C, H, W).
         y: (N,) labels.
-        loss: which of `losses.LOSSES`.
-        divisor: N for a mean over the batch. Rows that saturate then underflow sooner, and no
-            result but the scale of the gradient depends on it otherwise.
+        loss: which of `losses`.
+        losses: what the names mean.
+        divisor: N for a mean over the batch. Rows that saturate then underflow sooner; beside that
+            only the scale of the gradient depends on it.
     """
     with torch.enable_grad():
         point = x.detach().requires_grad_()
         logits = model(point)
-        values = LOSSES[loss](logits, y)
+        values = losses[loss](logits, y)
         total = values.sum() if divisor == 1 else values.sum() / divisor
         (gradient,) = torch.autograd.grad(total, point)
     return Slope(values.detach(), logits.detach(), gradient)
+
+
+def fastest(device: str = "cpu") -> Arithmetic:
+    """The rule for the search direction: "bfloat16" where the processor multiplies it natively.
+
+    On a CPU that is AVX512-BF16 or AMX; elsewhere bfloat16 is emulated and slower than float32.
+    """
+    if device != "cpu":
+        return "bfloat16"
+    able = torch.cpu.get_capabilities()
+    return "bfloat16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
+
+
+def search(
+    model: Classifier, x: torch.Tensor, arithmetic: Arithmetic, block: int | None = None
+) -> Search:
+    """How to get slopes of `model` in an arithmetic.
+
+    Args:
+        model: the classifier; its passes are counted where it counts (`counting.Counted`).
+        x: (N, C, H, W) images of the kind to come; a few are passed to compare with the model.
+        arithmetic: see the head of this file.
+        block: images at a time; by the rule of `block_size` if None.
+    """
+    if arithmetic == "plain":
+        whole: Search = lambda x, y, loss: slope(model, x, y, loss)  # noqa: E731 -- a Search
+        return _Blocks(whole, block) if block else whole
+    network = getattr(model, "inner", model).module
+    dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[arithmetic]
+    few = x[:EXAMPLES]
+    fast = written_out(network, few, dtype) or Copied(network, few, dtype)
+    return _Blocks(fast, block or block_size(x), getattr(model, "note", None))
+
+
+class _Blocks:
+    """A search of a block of images at a time, so that activations stay in the cache."""
+
+    def __init__(self, fast: Search, size: int, note: Callable[..., None] | None = None) -> None:
+        self.fast, self.size, self.note = fast, size, note
+
+    def __call__(self, x: torch.Tensor, y: torch.Tensor, loss: Loss) -> Slope:
+        pairs = zip(x.split(self.size), y.split(self.size), strict=True)
+        parts = [self.fast(*pair, loss) for pair in pairs]
+        if self.note is not None:
+            self.note(forwards=len(x), backwards=len(x))
+        return parts[0] if len(parts) == 1 else Slope(*map(torch.cat, zip(*parts, strict=True)))
+
+
+EXAMPLES = 8  # images that decide whether a program computes what its network does
+CLOSE = {"float32": 1e-4, "bfloat16": 0.05}  # of its logits, relative to the largest
+
+
+def written_out(network: nn.Module, x: torch.Tensor, dtype: torch.dtype) -> WrittenOut | None:
+    """The network as a program, or None where it cannot be traced or does not agree."""
+    from harness.attacks.tracing import NotTraced, trace
+
+    if x.device.type != "cpu" or len(x) == 0:
+        return None
+    try:
+        program = trace(network, x, dtype)
+        with torch.no_grad():
+            ours, wanted = program.forward(x, keep=False)[0], network(x)
+    except (NotTraced, RuntimeError):
+        return None
+    close = CLOSE[str(dtype).removeprefix("torch.")] * max(float(wanted.abs().max()), 1.0)
+    agree = ours.shape == wanted.shape and float((ours - wanted).abs().max()) <= close
+    return WrittenOut(program) if agree else None
+
+
+class WrittenOut:
+    """Slopes by a program."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+
+    def __call__(self, x: torch.Tensor, y: torch.Tensor, loss: Loss) -> Slope:
+        """The slope at `x`."""
+        with torch.no_grad():
+            logits, kept = self.program.forward(x, keep=True)
+        values, above = at_logits(logits, y, loss)
+        with torch.no_grad():
+            return Slope(values, logits, self.program.backward(kept, above))
+
+
+def at_logits(
+    logits: torch.Tensor, y: torch.Tensor, loss: Loss
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(N,) losses, and (N, K) gradient of their sum with respect to the logits."""
+    with torch.enable_grad():
+        known = logits.detach().requires_grad_()
+        values = DIRECTIONS[loss](known, y)
+        (above,) = torch.autograd.grad(values.sum(), known)
+    return values.detach(), above
+
+
+def block_size(x: torch.Tensor) -> int:
+    """Images at a time: a power of two, at most 65,536 pixels, from 8 to 128.
+
+    >>> import torch
+    >>> [block_size(torch.empty(1, *shape)) for shape in ((1, 28, 28), (3, 32, 32), (3, 224, 224))]
+    [64, 16, 8]
+    """
+    fitting = max(65_536 // max(x[0].numel(), 1), 1)
+    return min(max(1 << (fitting.bit_length() - 1), 8), 128)
+
+
+class Copied:
+    """Slopes by autograd on a copy in channels_last, in bfloat16 under autocast."""
+
+    def __init__(self, network: nn.Module, x: torch.Tensor, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self.network = copy.deepcopy(network).to(memory_format=torch.channels_last)
+        try:
+            with torch.no_grad():
+                self._logits(x)
+        except RuntimeError:  # it views images as rows, which channels_last forbids
+            self.network = copy.deepcopy(network)
+
+    def __call__(self, x: torch.Tensor, y: torch.Tensor, loss: Loss) -> Slope:
+        """The slope at `x`."""
+        return slope(self._logits, x, y, loss, losses=DIRECTIONS)
+
+    def _logits(self, x: torch.Tensor) -> torch.Tensor:
+        if self.dtype == torch.float32:
+            return self.network(x)
+        with torch.autocast(x.device.type, dtype=self.dtype):
+            return self.network(x).float()

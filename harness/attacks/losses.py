@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     import torch
     import torch.nn.functional as F
+
+    LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 else:
     torch = Lazy("torch")
     F = Lazy("torch.nn.functional")
@@ -61,8 +63,21 @@ def dlr(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return -(true - other) / (ordered[:, -1] - ordered[:, -3] + TINY)
 
 
-LOSSES: dict[Loss, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+def log_odds(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """(N,) log-odds of being wrong: log-sum-exp of the other logits minus the true one.
+
+    Cross-entropy is log(1 + exp(this)), so both rise in the same directions and rank points alike;
+    but the gradient of this one never vanishes, where that of cross-entropy is exactly zero once
+    the softmax rounds to one (in float32 from a margin of 17 on).
+    """
+    true = logits.gather(1, y[:, None]).squeeze(1)
+    return logits.scatter(1, y[:, None], -torch.inf).logsumexp(1) - true
+
+
+LOSSES: dict[Loss, LossFunction] = {
     "ce": cross_entropy,
     "margin": margin,
     "dlr": dlr,
 }
+DIRECTIONS: dict[Loss, LossFunction] = {**LOSSES, "ce": log_odds}
+"""As LOSSES, where only the direction of the gradient and the order of the points count."""

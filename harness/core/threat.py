@@ -67,6 +67,17 @@ def steepest(norm: Norm, gradient: torch.Tensor) -> torch.Tensor:
     return flat.new_zeros(flat.shape).scatter(1, largest, sign).view_as(gradient)
 
 
+def room(z: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    """`gradient` without the entries along which the box lets a point `z` rise no further."""
+    blocked = ((z <= 0) & (gradient < 0)) | ((z >= 1) & (gradient > 0))
+    return gradient.masked_fill(blocked, 0)
+
+
+def uphill(norm: Norm, z: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    """`steepest`, as attacks step: for "l1" towards the largest entry that the box leaves free."""
+    return steepest(norm, room(z, gradient) if norm == "l1" else gradient)
+
+
 def unit_noise(norm: Norm, like: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     """One point per row of `like`, uniform in the unit ball round zero.
 

@@ -1,0 +1,361 @@
+"""The smallest budget at which each sample falls, found with as few gradients as will do.
+
+A sample that is broken at a budget is broken at every larger one, so one number a sample is the
+whole security curve. What makes it cheap, and what it promises:
+
+- Every sample that is called robust at a budget met there every start with all its steps; or met
+  them at a larger budget ("bisect").
+- A sample leaves when it falls. Success is judged by the model itself in float32; the arithmetic of
+  the search (`gradients`) only chooses directions.
+- A pilot of a few steps looks for a near mistake first: every budget down to its distance is then
+  known to be broken, and the search begins below it. It adds an attack and takes none away.
+- All samples share a batch, each with the budget that decides about it next.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from harness.attacks.gradients import search
+from harness.attacks.losses import margin
+from harness.attacks.runner import JUDGE_BATCH, TOLERANCE, batches
+from harness.core.errors import InputError
+from harness.core.lazy import Lazy
+from harness.core.rng import torch_rng
+from harness.core.threat import (
+    TINY,
+    Balls,
+    distance,
+    dual,
+    per_row,
+    room,
+    steepest,
+    unit_noise,
+    uphill,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Sequence
+
+    import torch
+
+    from harness.attacks.gradients import Arithmetic, Search
+    from harness.attacks.losses import Loss
+    from harness.core.threat import Norm
+    from harness.core.types import Classifier
+else:
+    torch = Lazy("torch")
+
+Mode = Literal["bisect", "exact"]
+SHARD = 512  # samples that one thread takes through the whole search; results do not mix them
+OVERSHOOT = 1.02  # of a pilot step beyond the boundary of the linear model, as in DeepFool
+NUDGE = 1e-3  # of the largest budget, added to a pilot step so that it crosses the boundary
+HOPELESS = 1.5  # a pilot step this many times the largest budget ends the pilot for its sample
+
+
+@dataclass(frozen=True, slots=True)
+class Hunt:
+    """What every sample meets at a budget.
+
+    Args:
+        steps: gradient steps a start; never reduced.
+        step_size: in pixel units; 2.5 * eps / steps of each budget if None.
+        restarts: 0 starts at x; r at r uniform points of the ball, survivors only.
+        loss: what is climbed.
+        pilot: steps of the pilot, 0 for none.
+        mode: "exact" attacks every budget; "bisect" searches over budgets for each sample, from
+            the largest that the pilot left open, and supposes that what holds there holds below.
+        arithmetic: of the search direction.
+    """
+
+    steps: int = 40
+    step_size: float | None = None
+    restarts: int = 1
+    loss: Loss = "ce"
+    pilot: int = 5
+    mode: Mode = "bisect"
+    arithmetic: Arithmetic = "float32"
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.restarts < 0 or self.pilot < 0:
+            raise InputError(
+                "steps must be at least 1, restarts and pilot at least 0, "
+                f"got {self.steps}, {self.restarts}, {self.pilot}"
+            )
+        if self.mode not in ("bisect", "exact"):
+            raise InputError(f"mode must be 'bisect' or 'exact', got {self.mode!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """Where each sample falls.
+
+    Args:
+        first_broken: (N,) float64 smallest budget at which it fell; 0 if it is wrong clean, inf if
+            it never fell.
+        x_adv: (N, C, H, W) the point that broke it there; x itself where nothing did.
+        prediction: (N,) int64 label of x_adv.
+        gradients: (N,) int64 gradients taken for it.
+        forwards: (N,) int64 passes forward without a gradient: judging.
+    """
+
+    first_broken: np.ndarray
+    x_adv: torch.Tensor
+    prediction: np.ndarray
+    gradients: np.ndarray
+    forwards: np.ndarray
+
+
+def find(
+    model: Classifier,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    norm: Norm,
+    budgets: Sequence[float],
+    hunt: Hunt,
+    *,
+    seed: int,
+    direction: Search | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Frontier:
+    """The frontier of a model on some samples.
+
+    Shards of SHARD samples are independent, with their own streams of randomness, so that the
+    result is the same on one thread and on many; each runs on one thread.
+
+    Args:
+        model: the classifier.
+        x: (N, C, H, W) float32 images in [0, 1].
+        y: (N,) int64 true labels.
+        norm: "linf", "l2" or "l1".
+        budgets: radii, positive and rising.
+        hunt: what every sample meets.
+        seed: of the starts.
+        direction: slopes to search by; by `hunt.arithmetic` if None.
+        progress: told the share that is done.
+
+    Raises:
+        InputError: budgets that do not rise.
+    """
+    rising = all(low < high for low, high in zip([0.0, *budgets], budgets, strict=False))
+    if not budgets or not rising or not np.isfinite(budgets[-1]):
+        raise InputError(f"budgets must be positive, finite and rising, got {list(budgets)}")
+    slopes = direction or search(model, x, hunt.arithmetic)
+    shards = [
+        _Shard(model, slopes, x[rows], y[rows], norm, budgets, hunt, (seed, index))
+        for index, rows in enumerate(batches(len(x), SHARD))
+    ]
+    done = 0
+    with _workers(len(shards)) as run:
+        for _ in run(shards):
+            done += 1
+            if progress is not None:
+                progress(done / len(shards))
+    return _joined(shards, x, np.array([0.0, *budgets, np.inf]))
+
+
+@contextmanager
+def _workers(tasks: int) -> Generator[Callable[[list[_Shard]], Iterator[None]]]:
+    """A way to run shards on as many threads as torch may use, each of which uses one."""
+    threads = min(torch.get_num_threads(), tasks)
+    if threads <= 1:
+        yield lambda shards: map(_Shard.run, shards)
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # the pool's threads begin with this; two levels would fight
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            yield lambda shards: pool.map(_Shard.run, shards)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _joined(shards: list[_Shard], x: torch.Tensor, levels: np.ndarray) -> Frontier:
+    def all_of(name: str) -> np.ndarray:
+        parts = [getattr(shard, name).cpu().numpy() for shard in shards]
+        return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
+
+    return Frontier(
+        levels[all_of("high") + 1],
+        torch.cat([shard.found for shard in shards]) if shards else x,
+        all_of("label"),
+        all_of("gradients"),
+        all_of("forwards"),
+    )
+
+
+class _Shard:
+    """Some samples and what is known of them: level `low` held, level `high` is broken.
+
+    Levels are positions in the budgets; -1 is the clean image, len(budgets) is out of reach.
+    """
+
+    def __init__(
+        self,
+        model: Classifier,
+        slopes: Search,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        norm: Norm,
+        budgets: Sequence[float],
+        hunt: Hunt,
+        stream: tuple[int, int],
+    ) -> None:
+        self.model, self.slopes, self.hunt = model, slopes, hunt
+        self.norm: Norm = norm
+        self.x, self.y, self.stream = x, y, stream
+        self.budgets = torch.tensor(budgets, dtype=x.dtype, device=x.device)
+        self.found, self.label = x.clone(), y.clone()
+        self.low = torch.full_like(y, -1)
+        self.high = torch.full_like(y, len(budgets))
+        self.falls = torch.zeros_like(y)
+        self.gradients, self.forwards = torch.zeros_like(y), torch.zeros_like(y)
+        self._noise: dict[int, torch.Tensor] = {}
+
+    def run(self) -> None:
+        """Find `high` of every sample."""
+        with torch.no_grad():
+            everyone = torch.arange(len(self.x), device=self.x.device)
+            self._judge(everyone, self.x, torch.full_like(everyone, -1))
+            if self.hunt.pilot:
+                self._pilot((self.high >= 0).nonzero().squeeze(1))
+            (self._every if self.hunt.mode == "exact" else self._bisect)()
+
+    def _every(self) -> None:
+        for level in range(len(self.budgets)):
+            rows = (self.high > level).nonzero().squeeze(1)
+            self._attack(rows, torch.full_like(rows, level))
+
+    def _bisect(self) -> None:
+        """Attack at the level that decides most, until `high` stands right above `low`.
+
+        That is the level just below the lowest known to be broken: to hold costs all steps, to fall
+        a few, so the cheapest path to the answer descends and holds once. Where two falls in a row
+        show that the pilot was far off, the middle of what is open.
+        """
+        while len(rows := (self.high - self.low > 1).nonzero().squeeze(1)):
+            low, high = self.low[rows], self.high[rows]
+            middle = (high + low).div(2, rounding_mode="floor")
+            self._attack(rows, torch.where(self.falls[rows] < 2, high - 1, middle))
+
+    def _attack(self, rows: torch.Tensor, levels: torch.Tensor) -> None:
+        """All starts at these levels; the second and later ones for those that held."""
+        held = torch.ones_like(rows, dtype=torch.bool)
+        for restart in range(max(1, self.hunt.restarts)):
+            left = held.nonzero().squeeze(1)
+            if len(left) == 0:
+                break
+            held[left] = self._one_start(rows[left], levels[left], restart)
+        self.low[rows[held]] = levels[held]
+        self.falls[rows[~held]] += 1
+
+    def _one_start(self, rows: torch.Tensor, levels: torch.Tensor, restart: int) -> torch.Tensor:
+        """Whether each of these samples held against one start with all its steps."""
+        hunt, eps = self.hunt, self.budgets[levels]
+        size = (
+            2.5 * eps / hunt.steps
+            if hunt.step_size is None
+            else eps.new_full(eps.shape, hunt.step_size)
+        )
+        walk = _Walk(
+            rows, self.x[rows], self.y[rows], self._start(rows, eps, restart), eps, size, levels
+        )
+        for _ in range(hunt.steps):
+            now = self.slopes(walk.z, walk.y, hunt.loss)
+            self.gradients[walk.rows] += 1
+            held = self._held(walk, now.logits)
+            walk, gradient = walk.take(held), now.gradient[held]
+            if len(walk.rows) == 0:
+                break
+            walk.move(uphill(self.norm, walk.z, gradient), self.norm)
+        else:
+            self._judge(walk.rows, walk.z, walk.levels)
+        return self.high[rows] > levels
+
+    def _start(self, rows: torch.Tensor, eps: torch.Tensor, restart: int) -> torch.Tensor:
+        """The image itself, or a uniform point of its ball: the same in every ball but for the radius."""
+        if self.hunt.restarts == 0:
+            return self.x[rows]
+        if restart not in self._noise:
+            rng = torch_rng(self.stream[0], "frontier", self.stream[1], restart)
+            self._noise[restart] = unit_noise(self.norm, self.x, rng)
+        x = self.x[rows]
+        return (x + per_row(eps, x) * self._noise[restart][rows]).clamp(0, 1)
+
+    def _pilot(self, rows: torch.Tensor) -> None:
+        """Steps to where a linear model puts the nearest mistake, from x, as DeepFool takes them.
+
+        Only towards the strongest wrong class, blind to pixels that the box holds, and no further
+        than the largest budget.
+        """
+        largest = self.budgets[-1]
+        x = self.x[rows]
+        widest = largest.expand(len(rows))
+        walk = _Walk(rows, x, self.y[rows], x, widest, widest, self.low[rows])
+        for _ in range(self.hunt.pilot):
+            if len(walk.rows) == 0:
+                return
+            now = self.slopes(walk.z, walk.y, "margin")
+            self.gradients[walk.rows] += 1
+            held = self._held(replace(walk, levels=self._level(walk)), now.logits)
+            gradient = room(walk.z, now.gradient)
+            gap = -margin(now.logits, walk.y).clamp_max(0)
+            size = OVERSHOOT * gap / dual(self.norm, gradient).clamp_min(TINY) + NUDGE * largest
+            held &= size <= HOPELESS * largest
+            walk = replace(walk, size=size).take(held)
+            walk.move(steepest(self.norm, gradient[held]), self.norm)
+        self._judge(walk.rows, walk.z, self._level(walk))
+
+    def _level(self, walk: _Walk) -> torch.Tensor:
+        """The smallest budget whose ball holds each point."""
+        return torch.searchsorted(
+            self.budgets * (1 + TOLERANCE) + TOLERANCE, distance(self.norm, walk.z - walk.x)
+        )
+
+    def _held(self, walk: _Walk, logits: torch.Tensor) -> torch.Tensor:
+        """Whether each sample is right: by the search's logits, and where not, by the model."""
+        wrong = logits.argmax(1) != walk.y
+        suspects = wrong.nonzero().squeeze(1)
+        if len(suspects):
+            wrong[suspects] = self._judge(
+                walk.rows[suspects], walk.z[suspects], walk.levels[suspects]
+            )
+        return ~wrong
+
+    def _judge(self, rows: torch.Tensor, z: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+        """Whether the model is wrong at each point; a point where it is breaks its level."""
+        label = torch.cat([self.model(z[part]).argmax(1) for part in batches(len(z), JUDGE_BATCH)])
+        self.forwards[rows] += 1
+        wrong = label != self.y[rows]
+        hit = rows[wrong]
+        self.found[hit], self.label[hit], self.high[hit] = z[wrong], label[wrong], levels[wrong]
+        return wrong
+
+
+@dataclass(slots=True)
+class _Walk:
+    """Samples under way: rows of the shard, images, labels, points, radii, step lengths, levels."""
+
+    rows: torch.Tensor
+    x: torch.Tensor
+    y: torch.Tensor
+    z: torch.Tensor
+    eps: torch.Tensor
+    size: torch.Tensor
+    levels: torch.Tensor
+
+    def take(self, some: torch.Tensor) -> _Walk:
+        """Only the samples of a mask."""
+        if bool(some.all()):
+            return self
+        return _Walk(*(getattr(self, field.name)[some] for field in fields(self)))
+
+    def move(self, direction: torch.Tensor, norm: Norm) -> None:
+        """One step and its projection."""
+        moved = self.z + per_row(self.size, self.z) * direction
+        self.z = Balls(norm, self.eps).project(self.x, moved)

@@ -1,0 +1,301 @@
+# ruff: noqa: D102 -- `Op` says what forward and backward do
+"""Forward and backward passes written out by hand, one operation a class.
+
+What autograd spends beside the arithmetic of a small convolutional network is considerable: it
+keeps indices of every maximum, pads one input channel to sixteen, and returns to NCHW between
+layers. Here every operation knows its own gradient with respect to its inputs (weights get none),
+images lie in channels_last, and the first layers, whose convolution has few input channels, become
+matrix products of patches (`PatchPool`). `tracing` turns a network into a `Program` of these.
+
+Imported inside functions only: torch is needed at the top.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import nn
+
+Tensors = tuple[torch.Tensor, ...]
+aten = torch.ops.aten
+
+
+class Op(Protocol):
+    """One operation: values in, a value out, and what its gradient needs later."""
+
+    def forward(self, *given: torch.Tensor, keep: bool) -> tuple[torch.Tensor, Tensors]:
+        """Output, and what `backward` wants to see (nothing unless `keep`)."""
+        ...
+
+    def backward(self, kept: Tensors, gradient: torch.Tensor) -> Tensors:
+        """Gradient with respect to each input."""
+        ...
+
+
+class Conv:
+    """A convolution in channels_last."""
+
+    def __init__(self, layer: nn.Conv2d, dtype: torch.dtype) -> None:
+        self.weight = layer.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
+        self.bias = None if layer.bias is None else layer.bias.detach().to(dtype)
+        self.stride, self.padding = list(layer.stride), _padding(layer)
+        self.dilation, self.groups = list(layer.dilation), layer.groups
+
+    def forward(self, *given: torch.Tensor, keep: bool) -> tuple[torch.Tensor, Tensors]:
+        x = _last(given[0].to(self.weight.dtype))
+        out = F.conv2d(
+            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+        )
+        return out, (x,) if keep else ()
+
+    def backward(self, kept: Tensors, gradient: torch.Tensor) -> Tensors:
+        (x,) = kept
+        to_input, _, _ = aten.convolution_backward(
+            gradient.to(self.weight.dtype), x, self.weight, None, self.stride, self.padding,
+            self.dilation, False, [0, 0], self.groups, [True, False, False],  # noqa: FBT003
+        )  # fmt: skip
+        return (to_input,)
+
+
+class PatchPool:
+    """Convolution of few input channels, maximum over 2 x 2, and ReLU, as one matrix product.
+
+    A pooled value sees a patch one pixel larger than the filter. Each of the four places in its
+    window is the patch times filters shifted within it, so that four products of shape
+    (patches, pixels) x (pixels, filters) give four planes, and their maximum is the pooled layer.
+
+    Which place holds the maximum (the first, if several, as in PyTorch) is kept as a mask of bits,
+    and the gradient is and-ed with it: integers are several times faster there than bfloat16.
+    """
+
+    def __init__(self, layer: nn.Conv2d, dtype: torch.dtype, *, relu: bool) -> None:
+        weight = layer.weight.detach()
+        filters, depth, height, width = weight.shape
+        shifted = weight.new_zeros(2, 2, filters, depth, height + 1, width + 1)
+        for down in (0, 1):
+            for right in (0, 1):
+                shifted[down, right, ..., down : down + height, right : right + width] = weight
+        self.filters = shifted.view(4, filters, -1).to(dtype)  # (4, O, pixels of a patch)
+        self.columns = self.filters.transpose(1, 2).contiguous()
+        self.bias = None if layer.bias is None else layer.bias.detach().to(dtype)
+        self.padding, self.patch, self.relu = _padding(layer), (height + 1, width + 1), relu
+
+    @staticmethod
+    def suits(layer: nn.Conv2d) -> bool:
+        """Whether the product costs less than the convolution that it replaces."""
+        height, width = layer.kernel_size
+        plain = layer.groups == 1 and set(layer.stride) == set(layer.dilation) == {1}
+        return plain and layer.in_channels * (height + 1) * (width + 1) <= FEW
+
+    def forward(self, *given: torch.Tensor, keep: bool) -> tuple[torch.Tensor, Tensors]:
+        patches, rows, columns = self._patches(given[0])
+        planes = torch.matmul(patches.flatten(0, 2), self.columns)  # (4, N * rows * columns, O)
+        pooled = torch.maximum(
+            torch.maximum(planes[0], planes[1]), torch.maximum(planes[2], planes[3])
+        )
+        where = _first(planes, pooled) if keep else planes
+        out = pooled if self.bias is None else pooled.add_(self.bias)
+        out = out.relu_() if self.relu else out
+        images = out.view(len(given[0]), rows, columns, -1).permute(0, 3, 1, 2)
+        return images, (where, out, given[0]) if keep else ()
+
+    def _patches(self, x: torch.Tensor) -> tuple[torch.Tensor, int, int]:
+        """(N, rows, columns, C * h * w) patches in steps of two, and their numbers."""
+        above, left = self.padding
+        height, width = self.patch
+        padded = F.pad(x, (left, left, above, above))
+        across = padded.unfold(2, height, 2).unfold(3, width, 2)  # (N, C, rows, columns, h, w)
+        rows, columns = across.shape[2:4]
+        patches = across.permute(0, 2, 3, 1, 4, 5).flatten(3)
+        return patches.to(self.columns.dtype), rows, columns
+
+    def backward(self, kept: Tensors, gradient: torch.Tensor) -> Tensors:
+        where, out, x = kept
+        flat = gradient.to(out.dtype).permute(0, 2, 3, 1).reshape(out.shape)
+        if self.relu:
+            flat = aten.threshold_backward(flat, out, 0.0)
+        placed = where.bitwise_and_(flat.view(where.dtype)).view(out.dtype)
+        parts = torch.bmm(placed, self.filters).float().sum(0)
+        above, left = self.padding
+        height, width = x.shape[2] + 2 * above, x.shape[3] + 2 * left
+        stacked = parts.view(len(x), -1, parts.shape[1]).transpose(1, 2)
+        image = F.fold(stacked, (height, width), self.patch, stride=2)
+        return (image[:, :, above : height - above, left : width - left],)
+
+
+BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
+
+
+def _first(planes: torch.Tensor, largest: torch.Tensor) -> torch.Tensor:
+    """All bits set in the first of (4, M, O) planes that holds the (M, O) maximum; in place."""
+    bits = BITS[planes.dtype]
+    mask = planes.view(bits).eq_(largest.view(bits)).neg_()
+    taken = mask[0]
+    for plane in mask[1:]:
+        plane.bitwise_and_(~taken)
+        taken = taken | plane
+    return mask
+
+
+FEW = 64  # pixels in a patch: beyond, oneDNN's convolution of the same layer is as fast
+
+
+class Pool:
+    """Maximum over windows."""
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+
+    def forward(self, *given: torch.Tensor, keep: bool) -> tuple[torch.Tensor, Tensors]:
+        out, indices = aten.max_pool2d_with_indices(given[0], *self.window)
+        return out, (given[0], indices) if keep else ()
+
+    def backward(self, kept: Tensors, gradient: torch.Tensor) -> Tensors:
+        x, indices = kept
+        return (
+            aten.max_pool2d_with_indices_backward(gradient.to(x.dtype), x, *self.window, indices),
+        )
+
+
+class Window(NamedTuple):
+    """Where a pooling layer looks, as PyTorch spells it."""
+
+    kernel: list[int]
+    stride: list[int]
+    padding: list[int]
+    dilation: list[int]
+    ceil: bool
+
+
+class Relu:
+    """Positive part."""
+
+    def forward(self, *given: torch.Tensor, keep: bool) -> tuple[torch.Tensor, Tensors]:
+        out = given[0].relu()
+        return out, (out,) if keep else ()
+
+    def backward(self, kept: Tensors, gradient: torch.Tensor) -> Tensors:
+        (out,) = kept
+        return (aten.threshold_backward(gradient.to(out.dtype), out, 0.0),)
+
+
+class Dense:
+    """A linear layer; with `shape`, of images that are flattened first.
+
+    The weights are put in the order of channels_last, so that flattening moves nothing.
+    """
+
+    def __init__(
+        self, layer: nn.Linear, dtype: torch.dtype, shape: tuple[int, ...] | None = None
+    ) -> None:
+        weight = layer.weight.detach()
+        if shape is not None:
+            weight = weight.view(-1, *shape).permute(0, 2, 3, 1).flatten(1)
+        self.weight, self.shape = weight.to(dtype).contiguous(), shape
+        self.bias = None if layer.bias is None else layer.bias.detach().to(dtype)
+
+    def forward(self, *given: torch.Tensor, keep: bool) -> tuple[torch.Tensor, Tensors]:
+        x = given[0].to(self.weight.dtype)
+        if self.shape is not None:
+            x = x.permute(0, 2, 3, 1).flatten(1)
+        return F.linear(x, self.weight, self.bias), ()
+
+    def backward(self, kept: Tensors, gradient: torch.Tensor) -> Tensors:
+        del kept  # the gradient of a linear map is the same everywhere
+        back = gradient.to(self.weight.dtype) @ self.weight
+        if self.shape is None:
+            return (back,)
+        depth, height, width = self.shape
+        return (back.view(-1, height, width, depth).permute(0, 3, 1, 2),)
+
+
+class Add:
+    """Sum of two values, as in a residual block."""
+
+    def forward(self, *given: torch.Tensor, keep: bool) -> tuple[torch.Tensor, Tensors]:
+        del keep
+        return given[0] + given[1], ()
+
+    def backward(self, kept: Tensors, gradient: torch.Tensor) -> Tensors:
+        del kept
+        return gradient, gradient
+
+
+@dataclass(frozen=True, slots=True)
+class Anything:
+    """Whatever has no entry of its own: in float32, its gradient by autograd.
+
+    Args:
+        call: a function of the operation's inputs.
+    """
+
+    call: Callable[..., torch.Tensor]
+
+    def forward(self, *given: torch.Tensor, keep: bool) -> tuple[torch.Tensor, Tensors]:
+        if not keep:
+            return self.call(*(x.float() for x in given)), ()
+        with torch.enable_grad():
+            inputs = tuple(x.detach().float().requires_grad_() for x in given)
+            out = self.call(*inputs)
+        return out.detach(), (*inputs, out)
+
+    def backward(self, kept: Tensors, gradient: torch.Tensor) -> Tensors:
+        *inputs, out = kept
+        return torch.autograd.grad(out, inputs, gradient.to(out.dtype), materialize_grads=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One operation of a program, and the values (by number; 0 is the images) that it reads."""
+
+    op: Op
+    reads: tuple[int, ...]
+    writes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A network as operations in order; the last one writes the logits."""
+
+    lines: Sequence[Line]
+
+    def forward(self, x: torch.Tensor, *, keep: bool) -> tuple[torch.Tensor, list[Tensors]]:
+        """(N, K) float32 logits, and what `backward` needs."""
+        values, kept = {0: x}, []
+        for line in self.lines:
+            given = (values[i] for i in line.reads)
+            values[line.writes], more = line.op.forward(*given, keep=keep)
+            kept.append(more)
+        return values[self.lines[-1].writes].float(), kept
+
+    def backward(self, kept: list[Tensors], gradient: torch.Tensor) -> torch.Tensor:
+        """Gradient with respect to the images, from that with respect to the logits."""
+        gradients = {self.lines[-1].writes: gradient}
+        for line, saved in zip(reversed(self.lines), reversed(kept), strict=True):
+            above = gradients.pop(line.writes, None)
+            if above is None:
+                continue  # nothing that matters reads this value
+            for i, part in zip(line.reads, line.op.backward(saved, above), strict=True):
+                gradients[i] = gradients[i] + part if i in gradients else part
+        return gradients[0].float()
+
+
+def _padding(layer: nn.Conv2d) -> list[int]:
+    assert not isinstance(layer.padding, str)
+    return list(layer.padding)
+
+
+def _last(x: torch.Tensor) -> torch.Tensor:
+    """`x` in channels_last, also where one channel leaves PyTorch in doubt."""
+    x = x.contiguous(memory_format=torch.channels_last)
+    if x.shape[1] > 1:
+        return x
+    _, depth, height, width = x.shape
+    return x.as_strided(x.shape, (depth * height * width, 1, width * depth, depth))
