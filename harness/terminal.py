@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harness.engine import Outcome
     from harness.plan import Plan
 
+SHOWN = (".md", ".html", ".csv")
 DISCORDANCE = 0.02  # share of images on which two models disagree, guessed for the power line
 
 
@@ -69,9 +70,9 @@ def _by_kind(plan: Plan, states: Mapping[str, str]) -> Table:
 
 def show_finished(console: Console, folder: Path, outcome: Outcome, paths: Sequence[Path]) -> None:
     """Print the summary table, what failed and where the reports lie."""
-    from harness.report import print_summary
+    from harness.report import show
 
-    print_summary(folder, console)
+    show(console, folder, [path for path in paths if path.suffix in SHOWN])
     for reason in dict.fromkeys(outcome.failed.values()):
         console.print(f"failed: {reason}", markup=False, soft_wrap=True)
     if outcome.failed or outcome.skipped:
@@ -80,6 +81,3 @@ def show_finished(console: Console, folder: Path, outcome: Outcome, paths: Seque
             "the same command tries them again.",
             soft_wrap=True,
         )
-    for path in paths:
-        if path.suffix in (".md", ".html", ".csv"):
-            console.print(str(path), markup=False, soft_wrap=True)

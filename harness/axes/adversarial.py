@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.axes.view import Measured, View, absent, row, versus
-from harness.core.rng import numpy_rng
 from harness.statistics import mean_difference, mean_over_cases, paired_proportions, proportion
 
 if TYPE_CHECKING:
@@ -168,14 +167,13 @@ def _headline(view: View, who: Who, measured: Measured) -> None:
     if stood is None:
         return
     job = view.digest("attack", who, f"{view.suite.attacks[0].name} linf")
-    rng = numpy_rng(0, "headline", who.name)
     case = {"norm": "linf", "eps": MEAN}
     found = row(
         view,
         who,
         "adversarial",
         "robust_accuracy",
-        mean_over_cases(stood, rng),
+        mean_over_cases(stood),
         job=job,
         attack=WORST,
         **case,
@@ -184,10 +182,10 @@ def _headline(view: View, who: Who, measured: Measured) -> None:
     baseline = view.baseline(who)
     theirs = survived(view, baseline) if baseline else None
     if theirs is not None:
-        measured.rows.append(versus(found, mean_difference(stood, theirs, rng)))
+        measured.rows.append(versus(found, mean_difference(stood, theirs)))
     seen = survived(view, who, trained_on(who)) if trained_on(who) else None
     if seen is not None:
-        gap = mean_difference(seen, stood, rng).estimate
+        gap = mean_difference(seen, stood).estimate
         measured.rows.append(
             row(view, who, "adversarial", "robust_gap", gap, job=job, attack=UNSEEN, **case)
         )

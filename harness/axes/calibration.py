@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness import metrics
-from harness.axes.view import Measured, View, absent
+from harness import metrics, statistics
+from harness.axes.view import Measured, View, absent, row, versus
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from harness.axes.view import Who
+    from harness.core.types import Row
 
 NONE, TEMPERATURE = "none", "temperature"
-BINNED = ("ece", "mce", "rms_calibration_error")
-PROPER = ("brier", "nll")
+BINNED: tuple[statistics.BinnedKind, ...] = ("ece", "mce", "rms_calibration_error")
+PLAIN = ("ace", "rms_equal_mass")  # no interval of ours covers for these
 
 
 def measure(view: View) -> Measured:
     """Rows of every calibration metric, for every model, without and with temperature scaling."""
     measured = Measured()
-    if view.suite.calibration is None:
+    calibration = view.suite.calibration
+    if calibration is None:
         return measured
     for who in view.everyone():
-        _model(view, who, measured)
+        for scaling in (NONE, TEMPERATURE):
+            _scaling(view, who, scaling, calibration.bins, measured)
     return measured
 
 
@@ -42,11 +48,105 @@ def probabilities(view: View, who: Who, scaling: str) -> tuple[np.ndarray, np.nd
     return metrics.softmax(arrays["logits"].astype(np.float64) / scale), arrays["labels"]
 
 
-def _model(view: View, who: Who, measured: Measured) -> None:
-    for scaling in (NONE, TEMPERATURE):
-        found = probabilities(view, who, scaling)
-        if found is None:
-            record = view.record("predict", who, "test")
-            measured.rows.append(absent(view, who, "calibration", "ece", record, scaling=scaling))
-            continue
-        _scaling(view, who, scaling, *found, measured)
+def _scaling(view: View, who: Who, scaling: str, bins: int, measured: Measured) -> None:
+    found = probabilities(view, who, scaling)
+    if found is None:
+        record = view.record("predict", who, "test")
+        measured.rows.append(absent(view, who, "calibration", "ece", record, scaling=scaling))
+        return
+    probs, labels = found
+    tell = functools.partial(
+        row, view, who, "calibration", job=view.digest("predict", who, "test"), scaling=scaling
+    )
+    for kind in BINNED:
+        measured.rows.append(tell(kind, statistics.binned_error(probs, labels, kind, bins=bins)))
+    for name in PLAIN:
+        value = getattr(metrics, name)(probs, labels)
+        measured.rows.append(tell(name, _bare(value, len(labels))))
+    floor = statistics.floor(probs, labels, bins=bins)
+    measured.rows.append(
+        tell(
+            "ece_floor",
+            statistics.Estimate(floor.mean, None, floor.high, len(labels), "calibrated null"),
+        )
+    )
+    right = (probs.argmax(1) == labels).astype(np.float64)
+    measured.rows.append(tell("overconfidence", statistics.mean(probs.max(1) - right)))
+    _proper(view, who, scaling, probs, labels, tell, measured)
+    _witnesses(view, who, scaling, tell, measured)
+    _exhibit(view, who, scaling, probs, labels, bins, measured)
+
+
+def _bare(value: float, n: int) -> statistics.Estimate:
+    """A number whose interval would not cover, without one."""
+    return statistics.Estimate(value, None, None, n, "none")
+
+
+def _proper(
+    view: View,
+    who: Who,
+    scaling: str,
+    probs: np.ndarray,
+    labels: np.ndarray,
+    tell: Callable[..., Row],
+    measured: Measured,
+) -> None:
+    """Brier score and NLL, what models are ranked by, and their differences to the baseline."""
+    samples = {
+        "brier": metrics.sample_brier(probs, labels),
+        "nll": metrics.sample_nll(probs, labels),
+    }
+    baseline = view.baseline(who)
+    theirs = probabilities(view, baseline, scaling) if baseline else None
+    for name, values in samples.items():
+        found = tell(name, statistics.mean(values))
+        measured.rows.append(found)
+        if theirs is not None:
+            other = getattr(metrics, f"sample_{name}")(*theirs)
+            measured.rows.append(versus(found, statistics.mean_difference(values, other)))
+    arrays = view.arrays("predict", who, "test") or {}
+    measured.outcome(
+        "calibration", who, scaling=scaling, id=arrays["ids"], confidence=probs.max(1),
+        correct=probs.argmax(1) == labels, brier=samples["brier"], nll=samples["nll"],
+    )  # fmt: skip
+
+
+def _witnesses(
+    view: View, who: Who, scaling: str, tell: Callable[..., Row], measured: Measured
+) -> None:
+    """What the libraries say, beside ours."""
+    record = view.record("witness", who)
+    if record is None or record.status != "ok":
+        return
+    for name, found in record.facts["witnesses"][scaling].items():
+        library, _, metric = name.partition("/")
+        if metric in metrics.METRICS and "value" in found:
+            estimate = _bare(found["value"], record.facts["n"])
+            measured.rows.append(tell(metric, estimate, implementation=library))
+
+
+def _exhibit(
+    view: View,
+    who: Who,
+    scaling: str,
+    probs: np.ndarray,
+    labels: np.ndarray,
+    bins: int,
+    measured: Measured,
+) -> None:
+    curve = metrics.reliability_curve(probs, labels, bins=bins)
+    scale = (temperature(view, who) or 1.0) if scaling == TEMPERATURE else 1.0
+    if scaling == TEMPERATURE:
+        found = row(
+            view, who, "calibration", "temperature", _bare(scale, len(labels)),
+            job=view.digest("predict", who, "val"), scaling=scaling,
+        )  # fmt: skip
+        measured.rows.append(found)
+    measured.exhibit(
+        "reliability", who, scaling=scaling, temperature=float(f"{scale:.6g}"),
+        confidence=_shown(curve.confidence), accuracy=_shown(curve.accuracy), count=curve.count.tolist(),
+    )  # fmt: skip
+
+
+def _shown(values: np.ndarray) -> list[float | None]:
+    return [None if np.isnan(value) else float(f"{value:.6g}") for value in values]

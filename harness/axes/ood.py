@@ -8,12 +8,12 @@ import numpy as np
 
 from harness import statistics
 from harness.axes.view import Measured, View, absent, row, versus
-from harness.core.rng import numpy_rng
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harness.axes.view import Who
+    from harness.core.types import Row
 
 BINS, POINTS = 40, 60  # of an exhibit's histogram and ROC curve
 KEPT = ("msp", "mls")  # detectors whose scores are kept per sample: those of the study
@@ -62,10 +62,9 @@ def _set(
 ) -> None:
     inside, outside = scores["id"], scores[name]
     job = view.digest("score", who, detector)
-    rng = numpy_rng(0, "ood", who.name, detector, name)
     estimates = {
         "auroc": statistics.auroc_interval(inside, outside),
-        **statistics.ranking_intervals(inside, outside, rng),
+        **statistics.ranking_intervals(inside, outside),
     }
     for metric in METRICS:
         found = row(
@@ -79,7 +78,7 @@ def _set(
 def _versus(
     view: View,
     who: Who,
-    found: object,
+    found: Row,
     detector: str,
     name: str,
     scores: Mapping[str, np.ndarray],

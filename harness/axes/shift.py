@@ -8,7 +8,6 @@ import numpy as np
 
 from harness.axes.clean import correct
 from harness.axes.view import Measured, View, absent, row, versus
-from harness.core.rng import numpy_rng
 from harness.statistics import (
     mean_difference,
     mean_over_cases,
@@ -74,13 +73,12 @@ def _mean(
         measured.rows.append(absent(view, who, "shift", "accuracy", record, corruption=MEAN))
         return
     job = view.digest("predict", who, next(iter(right)))
-    rng = numpy_rng(0, "shift", who.name)
     found = row(
         view,
         who,
         "shift",
         "accuracy",
-        mean_over_cases(np.stack(mine), rng),
+        mean_over_cases(np.stack(mine)),
         job=job,
         corruption=MEAN,
     )
@@ -89,8 +87,8 @@ def _mean(
     if len(base) < len(mine):
         return
     a, b = np.stack(mine), np.stack(base)
-    measured.rows.append(versus(found, mean_difference(a, b, rng)))
+    measured.rows.append(versus(found, mean_difference(a, b)))
     relative = row(
-        view, who, "shift", "relative_error", relative_error(a, b, rng), job=job, corruption=MEAN
+        view, who, "shift", "relative_error", relative_error(a, b), job=job, corruption=MEAN
     )
     measured.rows.append(relative)

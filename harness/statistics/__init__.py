@@ -4,7 +4,7 @@ Every interval is a nominal 95 % one and covers the draw of images, given a mode
 the weakness of the attack, not the seed of the training. Where none covers, the ends are None.
 """
 
-from harness.statistics.calibration import Floor, binned_error, floor
+from harness.statistics.calibration import BinnedKind, Floor, binned_error, floor
 from harness.statistics.estimates import Difference, Estimate
 from harness.statistics.families import detectable_difference, gate, holm
 from harness.statistics.means import (
@@ -18,6 +18,7 @@ from harness.statistics.proportions import paired_proportions, proportion, wilso
 from harness.statistics.ranking import auroc_difference, auroc_interval, ranking_intervals
 
 __all__ = [
+    "BinnedKind",
     "Difference",
     "Estimate",
     "Floor",

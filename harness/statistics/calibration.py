@@ -17,7 +17,7 @@ from harness.core.rng import numpy_rng
 from harness.statistics.estimates import Estimate
 from harness.statistics.means import TAILS, resampled
 
-Kind = Literal["ece", "mce", "rms_calibration_error"]
+BinnedKind = Literal["ece", "mce", "rms_calibration_error"]
 NULL_DRAWS = 200
 
 
@@ -34,7 +34,9 @@ class Floor:
     high: float
 
 
-def binned_error(probs: np.ndarray, labels: np.ndarray, kind: Kind, *, bins: int = 15) -> Estimate:
+def binned_error(
+    probs: np.ndarray, labels: np.ndarray, kind: BinnedKind, *, bins: int = 15
+) -> Estimate:
     """A binned calibration error of the top label with its interval.
 
     Args:
@@ -88,7 +90,7 @@ def _sums(confidence: np.ndarray, right: np.ndarray, index: np.ndarray, bins: in
     return np.concatenate([gap, count]) / len(index)
 
 
-def _error(sums: np.ndarray, kind: Kind) -> np.ndarray:
+def _error(sums: np.ndarray, kind: BinnedKind) -> np.ndarray:
     """Error from (..., 2 * bins) mean gaps and shares of the bins."""
     gap, share = np.split(np.asarray(sums, np.float64), 2, axis=-1)
     held = np.where(share > 0, share, 1.0)
@@ -100,7 +102,7 @@ def _error(sums: np.ndarray, kind: Kind) -> np.ndarray:
     return np.sqrt((share * inside**2).sum(-1))
 
 
-def _null(confidence: np.ndarray, index: np.ndarray, bins: int, kind: Kind) -> np.ndarray:
+def _null(confidence: np.ndarray, index: np.ndarray, bins: int, kind: BinnedKind) -> np.ndarray:
     """(NULL_DRAWS,) errors with correctness drawn from the confidences themselves."""
     rng = numpy_rng(0, "calibrated", len(confidence))
     found = np.empty(NULL_DRAWS)

@@ -11,7 +11,7 @@ Gate = Literal["no regression", "regression", "undecided"]
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """p values after Holm's step-down correction, in the order given; NaN stays NaN.
+    """P values after Holm's step-down correction, in the order given; NaN stays NaN.
 
     Source: Holm 1979.
 

@@ -20,7 +20,7 @@ def wilson(hits: float, n: int) -> tuple[float, float]:
     Source: Wilson 1927; recommended by Brown, Cai and DasGupta 2001.
 
     >>> [round(end, 4) for end in wilson(9900, 10000)]
-    [0.9878, 0.9918]
+    [0.9879, 0.9918]
     """
     if n < 1 or not 0 <= hits <= n:
         raise ValueError(f"hits must lie in [0, n] and n be positive, got {hits} of {n}")

@@ -110,7 +110,7 @@ def _draws(inside: np.ndarray, outside: np.ndarray) -> dict[str, np.ndarray]:
     """(DRAWS,) of each metric, from cumulative weights over scores sorted once."""
     scores = np.concatenate([inside, outside])
     order = np.argsort(-scores, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # noqa: FBT003 -- last of a tie
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
     negative = np.zeros((DRAWS, len(scores)), np.float32)
     positive = np.zeros_like(negative)
     negative[:, : len(inside)] = weights(len(inside), DRAWS, "id")
