@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from harness.attacks.gradients import slope
+from harness.attacks.losses import margin
 from harness.core.lazy import Lazy
+from harness.core.registry import registry
 from harness.core.rng import torch_rng
+from harness.core.threat import Threat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     import torch
 
-    from harness.core.threat import Threat
     from harness.core.types import Classifier
 else:
     torch = Lazy("torch")
@@ -84,14 +87,14 @@ def _gradients(model: Classifier, x: torch.Tensor, y: torch.Tensor) -> Facts:
         ce = slope(model, x, y, "ce").gradient
     except RuntimeError as error:  # no graph from the logits back to the images
         return {"graph": str(error).partition("\n")[0]}
-    margin = slope(model, x, y, "margin").gradient
+    of_margin = slope(model, x, y, "margin").gradient
     return {
         "graph": "",
         "zero_ce": _zero_rows(ce),
-        "zero_margin": _zero_rows(margin),
+        "zero_margin": _zero_rows(of_margin),
         "zero_ce_float64": _zero_rows_float64(model, x, y),
         "not_finite": int((~ce.isfinite()).flatten(1).any(1).sum()),
-        "slope_error": _slope_error(model, x, y, margin),
+        "slope_error": _slope_error(model, x, y, of_margin),
     }
 
 
@@ -126,8 +129,6 @@ def _slope_error(
     view = (-1, *[1] * (x.ndim - 1))
     ahead = step * gradient / length.clamp_min(1e-12).view(view)
     with torch.no_grad():
-        from harness.attacks.losses import margin
-
         change = margin(model(x + ahead), y) - margin(model(x - ahead), y)
     promised = 2 * step * length
     gap = (change - promised).abs() / promised.clamp_min(1e-12)
@@ -199,7 +200,12 @@ def landscape(
 
 
 def noise_breaks(
-    model: Classifier, x: torch.Tensor, y: torch.Tensor, threat: Threat, seed: int, draws: int = DRAWS
+    model: Classifier,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    threat: Threat,
+    seed: int,
+    draws: int = DRAWS,
 ) -> np.ndarray:
     """(N,) bool: samples that random points on the sphere of the budget break (check H46)."""
     rng = torch_rng(seed, "noise")
@@ -210,3 +216,145 @@ def noise_breaks(
             there = (x + threat.eps * sign).clamp(0, 1)
             broken |= (model(there).argmax(1) != y).cpu()
     return broken.numpy()
+
+
+# ---------------------------------------------------------------- what needs an attack
+
+
+def at_eps_zero(model: Classifier, x: torch.Tensor, y: torch.Tensor, seed: int) -> Facts:
+    """Predictions that change between the images and what comes back from an empty ball."""
+    from harness.attacks import run_attack
+    from harness.attacks.runner import predict
+
+    plug = registry.get("attack", "pgd")
+    found = run_attack(plug, {"steps": 1}, model, x, y, Threat("linf", 0.0), seed=seed)
+    return {"eps_zero_changed": int((found.prediction != predict(model, x)).sum())}
+
+
+def parity(
+    model: Classifier, x: torch.Tensor, y: torch.Tensor, theirs: Callable[..., Any]
+) -> Facts:
+    """How far a library's view of the model is from the model: labels, logits, gradient signs."""
+    with torch.no_grad():
+        logits = model(x)
+    other, gradient = theirs(model, x, y)
+    ours = slope(model, x, y, "ce").gradient
+    other, gradient = torch.as_tensor(other), torch.as_tensor(gradient).reshape(ours.shape)
+    clear = ours.abs() > 1e-3 * ours.abs().amax(dim=tuple(range(1, ours.ndim)), keepdim=True)
+    agree = (ours.sign() == gradient.sign())[clear]
+    return {
+        "labels": int((other.argmax(1) != logits.argmax(1)).sum()),
+        "logits": float((other - logits).abs().max()),
+        "signs": float(agree.float().mean()) if len(agree) else 1.0,
+    }
+
+
+def search(
+    model: Classifier, x: torch.Tensor, y: torch.Tensor, threat: Threat, *, steps: int, seed: int
+) -> Facts:
+    """How well PGD searched: what it lost again, and what more steps, starts or losses would find.
+
+    Args:
+        model: the classifier.
+        x: (k, C, H, W) images.
+        y: (k,) labels.
+        threat: the budget at which the model is judged.
+        steps: of PGD.
+        seed: of its starts.
+    """
+    from harness.attacks import run_attack
+
+    plug, watch = registry.get("attack", "pgd"), Watch()
+    first = run_attack(
+        plug, {"steps": steps}, model, x, y, threat, seed=seed, trace=watch, batch_size=len(x)
+    )
+    facts: Facts = {
+        "k": len(x),
+        "steps": steps,
+        "eps": threat.eps,
+        "step_size": 2.5 * threat.eps / steps,
+        "loss": "ce",
+    }
+    facts |= watch.facts(y, first.success)
+    standing = torch.from_numpy(~first.success)
+    facts["standing"] = int(standing.sum())
+    left, labels = x[standing], y[standing]
+    ahead = first.x_adv.to(x)[standing] - left
+
+    def broken(params: dict[str, Any], noise: torch.Tensor | None = None, salt: int = 0) -> int:
+        if not len(left):
+            return 0
+        asked = {"steps": steps, "keep": "first"} | params
+        found = run_attack(
+            plug,
+            asked,
+            model,
+            left,
+            labels,
+            threat,
+            seed=seed + salt,
+            noise=noise,
+            batch_size=len(left),
+        )
+        return int(found.success.sum())
+
+    facts["doubled"] = broken({"step_size": facts["step_size"]}, noise=ahead)
+    facts["restarted"] = broken({}, salt=1)
+    facts["losses"] = {
+        name: broken({"loss": name})
+        for name in ("margin", "dlr")
+        if name == "margin" or model.num_classes > 2
+    }
+    return facts
+
+
+def independent(
+    model: Classifier,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    budgets: list[float],
+    *,
+    steps: int,
+    seed: int,
+) -> Facts:
+    """Accuracy under PGD at each budget by itself, and in the whole box (eps = 1)."""
+    from harness.attacks import run_attack
+
+    plug = registry.get("attack", "pgd")
+    right: dict[float, np.ndarray] = {}
+    for eps in [*budgets, 1.0]:
+        found = run_attack(
+            plug, {"steps": steps, "keep": "first"}, model, x, y, Threat("linf", eps), seed=seed
+        )
+        right[eps] = ~found.success
+    whole = right.pop(1.0) if 1.0 not in budgets else right[1.0]
+    return {
+        "budgets": list(right),
+        "accuracy": [float(stood.mean()) for stood in right.values()],
+        "whole_box": float(whole.mean()),
+        "stubborn": np.flatnonzero(whole).tolist(),
+    }
+
+
+class Watch:
+    """A trace that remembers the loss and label of every step."""
+
+    def __init__(self) -> None:
+        self.losses: list[np.ndarray] = []
+        self.labels: list[np.ndarray] = []
+
+    def __call__(self, *, restart: int, step: int, loss: torch.Tensor, label: torch.Tensor) -> None:
+        """Remember one step."""
+        self.losses.append(loss.float().cpu().numpy().copy())
+        self.labels.append(label.cpu().numpy().copy())
+
+    def facts(self, y: torch.Tensor, success: np.ndarray) -> Facts:
+        """Samples wrong at some step and right at the last, and the share whose loss still moved."""
+        labels, losses = np.stack(self.labels), np.stack(self.losses)
+        once = (labels != y.cpu().numpy()).any(0)
+        best = np.maximum.accumulate(losses, axis=0)
+        low, span = losses.min(0), np.ptp(best, axis=0)
+        scaled = (best - low) / np.where(span > 0, span, 1.0)
+        late = scaled[-min(10, len(scaled)) :]
+        moved = (np.ptp(late, axis=0) > 0.05) & ~success
+        return {"lost": int((once & ~success).sum()), "moving": float(moved.mean())}

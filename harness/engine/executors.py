@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.core.types import Artifact, Job
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+FAREWELL = 5.0  # seconds that an idle worker has to end by itself
 PATIENCE = 0.2  # seconds between looks at workers that may have died without a word
 
 
@@ -161,12 +162,16 @@ class Processes:
         return Report(worker, job, "died", reason=_cause(code))
 
     def close(self) -> None:
-        """End all workers at once."""
+        """Let idle workers end by themselves, and end the others at once."""
+        for worker, process in enumerate(self.processes):
+            self.pipes[worker].close()
+            if worker in self.busy:
+                process.terminate()
         for process in self.processes:
-            process.terminate()
-        for process, pipe in zip(self.processes, self.pipes, strict=True):
-            process.join()
-            pipe.close()
+            process.join(FAREWELL)
+            if process.is_alive():
+                process.terminate()
+                process.join()
 
 
 def _cause(code: int | None) -> str:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     Sizes = Callable[[Mapping[str, Any]], int]
 
 IMAGES_SEED = 0  # every seed of a run meets the same images, so that comparisons stay paired
+PROBED = (64, 256)  # images of a probe: for small test splits, and for large ones
+ATTACKERS = ("torchattacks", "art", "foolbox", "autoattack")
 STARTS = (False, True)  # from x itself, and from a random point
 FITTED = "fit"  # name of the split on which detectors are fitted
 
@@ -104,6 +106,8 @@ class _Expansion:
         for attack in self.suite.attacks:
             self.attack(spec, seed, attack)
         self.witnessed(spec, seed)
+        if self.suite.checks and self.suite.attacks:
+            self.probed(spec, seed)
         if self.suite.ood:
             for detector in self.suite.ood.detectors:
                 self.detector(spec, seed, detector)
@@ -419,6 +423,34 @@ class _Expansion:
             needs=needs,
             plugs=[("attack", plug.name) for plug in plugs],
             seconds=len(plugs) * cost.attack(spec, {"steps": check.steps}, 1, count),
+            group=inputs["model"],
+        )
+
+    def probed(self, spec: ModelSpec, seed: int) -> None:
+        """What the checks want to know of one model, at its training budget or the middle one."""
+        params, inputs, needs = self.about(spec, seed)
+        reference = self.split("test", *[n for n in (self.suite.attack_images,) if n])
+        k = PROBED[0] if self.images(reference) < 1000 else PROBED[1]
+        crosschecked = self.suite.crosscheck.models if self.suite.crosscheck else ()
+        curve = [a.eps for a in self.suite.attacks if a.norm == "linf" and a.eps != "training"]
+        params |= {
+            "split": reference,
+            "k": k,
+            "eps": spec.training_budget or self.suite.middle_budget or 0.1,
+            "steps": 40,
+            "budgets": sorted({eps for budgets in curve for eps in budgets if eps != "training"}),
+            "libraries": list(ATTACKERS) if spec.name in crosschecked else [],
+        }
+        plugs: list[tuple[Kind, str]] = [("attack", "pgd")]
+        plugs += [("attack", f"{name}/pgd") for name in params["libraries"] if name != "autoattack"]
+        self.add(
+            Question("probe", spec.name, seed),
+            f"probe {spec.name}",
+            params,
+            inputs=inputs | {"split": digest_of(reference)},
+            needs=needs,
+            plugs=plugs,
+            seconds=cost.attack(spec, {"steps": 40}, 64, k),
             group=inputs["model"],
         )
 
