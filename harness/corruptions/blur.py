@@ -7,7 +7,7 @@ images (a swap of two pixels) or for all of one kind (a shift), on contiguous me
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
@@ -31,20 +31,19 @@ def glass_blur(levels: Levels, *, severity: int = 1, rng: np.random.Generator) -
     """
     settings = ((0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2))
     sigma, reach, rounds = setting(severity, settings)
-    pixels = _blur_columns(np.ascontiguousarray(np.moveaxis(levels, 0, -1)), sigma)
+    batch_last = np.ascontiguousarray(np.moveaxis(levels, 0, -1))
+    pixels = _blur_columns(batch_last, sigma, np.float64)  # it stores this blur without the detour
     for _ in range(rounds):
         _swap_neighbours(pixels, reach, rng)
-    return np.moveaxis(_blur_columns(pixels, sigma), -1, 0)
+    return np.moveaxis(_blur_columns(pixels, sigma, np.float32), -1, 0)
 
 
-def _blur_columns(pixels: Levels, sigma: float) -> Levels:
+def _blur_columns(pixels: Levels, sigma: float, through: type[np.floating[Any]]) -> Levels:
     out = np.empty_like(pixels)
     for channel, blurred in zip(pixels, out, strict=True):
         for column in range(pixels.shape[2]):  # a column at a time stays in the cache
-            values = channel[:, column] / 255
-            blurred[:, column] = cut(
-                ndimage.gaussian_filter1d(values, sigma, axis=0, mode="nearest")
-            )
+            values = ndimage.gaussian_filter1d(channel[:, column] / 255, sigma, 0, mode="nearest")
+            blurred[:, column] = cut(values, through)
     return out
 
 

@@ -74,12 +74,13 @@ def to_images(levels: Levels) -> Images:
     return np.divide(levels, TOP, dtype=np.float32)
 
 
-def cut(values: NDArray[np.floating[Any]]) -> Levels:
-    """Levels of values in [0, 1] as the generator stores them: through float32, then truncated.
+def cut(values: NDArray[np.floating[Any]], through: type[np.floating[Any]] = np.float32) -> Levels:
+    """Levels of values in [0, 1] as the generator stores them: truncated, mostly from float32.
 
-    The detour matters: 100 / 255 * 255 is just below 100 in float64 and 100 in float32.
+    The detour matters where weights add up to a little less than 1: what should be white stays 255
+    and is not cut to 254.
     """
-    return (np.clip(values, 0, 1) * 255).astype(np.float32).astype(np.uint8)
+    return (np.clip(values, 0, 1) * 255).astype(through).astype(np.uint8)
 
 
 def setting(severity: int, table: Sequence[T]) -> T:
