@@ -156,7 +156,7 @@ def _standings(race: Race) -> list[Standing]:
     made = {
         best: Standing(race.column.id, best, best=True, behind=0.0, low=None, high=None, p=None)
     }
-    for name, gap, p in zip(others, gaps, holm([gap.p for gap in gaps]), strict=True):
+    for name, gap, p in zip(others, gaps, holm(np.array([gap.p for gap in gaps])), strict=True):
         made[name] = Standing(
             race.column.id, name, bool(p >= LEVEL), gap.value, gap.low, gap.high, float(p)
         )
@@ -169,7 +169,7 @@ def _contrasts(race: Race, baseline: str) -> list[Contrast]:
         return []
     others = [name for name in race.names if name != baseline]
     gaps = [race.gain(name, baseline) for name in others]
-    corrected = holm([gap.p for gap in gaps])
+    corrected = holm(np.array([gap.p for gap in gaps]))
     return [
         Contrast(race.column.id, name, gap.value, gap.low, gap.high, float(p), _verdict(gap, p))
         for name, gap, p in zip(others, gaps, corrected, strict=True)

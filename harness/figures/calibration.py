@@ -79,7 +79,7 @@ def reliability(deck: Deck) -> alt.TopLevelMixin:
     unit = alt.Scale(domain=[0, 1])
     look = alt.Scale(domain=[BEFORE, AFTER], range=["#d55e00", "#0072b2"])
     legend = alt.Legend(orient="bottom", title=None)
-    data = alt.Chart().transform_filter(SHOWN)
+    data = alt.Chart()
     x = alt.X(
         "confidence:Q",
         scale=unit,
@@ -112,4 +112,5 @@ def reliability(deck: Deck) -> alt.TopLevelMixin:
             columns=5,
             spacing=14,
         )
+        .transform_filter(SHOWN)  # before the panels are laid out: none stays empty
     )

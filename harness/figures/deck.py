@@ -128,16 +128,20 @@ def _robust(deck: Deck) -> list[Record]:
         for row in deck.rows
         if row.axis == "clean" and row.metric == "accuracy"
     ]
-    start = [{**record, "eps": 0.0, "panel": panel} for panel in sorted(curves) for record in clean]
-    return [*start, *(record for record in found if record["panel"] in curves)]
+    start = [
+        {**record, "eps": 0.0, "panel": panel}
+        for record in clean
+        for panel in sorted({panel for panel, model in curves if model == record["model"]})
+    ]
+    return [*start, *(record for record in found if (record["panel"], record["model"]) in curves)]
 
 
-def _curves(records: list[Record]) -> set[str]:
-    """Panels with more than one budget: a single budget is no curve."""
+def _curves(records: list[Record]) -> set[tuple[str, str]]:
+    """(panel, model) with more than one budget: a single budget is no curve."""
     budgets: dict[tuple[str, str], set[float]] = {}
     for record in records:
         budgets.setdefault((record["panel"], record["model"]), set()).add(record["eps"])
-    return {panel for (panel, _), eps in budgets.items() if len(eps) > 1}
+    return {curve for curve, eps in budgets.items() if len(eps) > 1}
 
 
 def _shift(deck: Deck) -> list[Record]:

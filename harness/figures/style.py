@@ -17,7 +17,7 @@ FAINT = "#8a8a8a"
 # shape in every figure; shape alone tells them apart in print.
 FAMILIES: dict[str, tuple[str, str]] = {
     "baseline": (INK, "diamond"),
-    "large": ("#7f7f7f", "square"),
+    "large": ("#6a6a6a", "square"),
     "ensembles": ("#0072b2", "circle"),
     "FGSM training": ("#e69f00", "triangle-up"),
     "PGD training": ("#d55e00", "triangle-down"),

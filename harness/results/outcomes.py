@@ -112,13 +112,16 @@ class Outcomes(Mapping[str, pa.Table]):
 
 
 def write(folder: Path, tables: Mapping[str, pa.Table]) -> None:
-    """Write each table to `folder`/<name>.parquet.
+    """Write each table to `folder`/<name>.parquet; tables of an earlier run are removed.
 
     Raises:
         InputError: a table's columns are not those of its schema.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name, found in tables.items():
+    held = dict(tables)  # read before anything is deleted: they may be those of this folder
+    for stale in folder.glob("*.parquet"):
+        stale.unlink()
+    for name, found in held.items():
         if name not in COLUMNS or found.schema.names != list(COLUMNS[name]):
             raise InputError(f"outcomes {name!r} has columns {found.schema.names}")
         pq.write_table(found, folder / f"{name}.parquet", compression="zstd")

@@ -47,7 +47,7 @@
 
   // ---- figures
   const ERRORS = 1; // of vega.logger: no warnings
-  const LIGHT = { "#1b1b1b": "#ececec", "#ffffff": "#15181b", "#e4e4e4": "#33383d", "#8a8a8a": "#9aa0a6", "#7f7f7f": "#a8a8a8" };
+  const LIGHT = { "#1b1b1b": "#ececec", "#ffffff": "#15181b", "#e4e4e4": "#33383d", "#8a8a8a": "#9aa0a6", "#6a6a6a": "#a8a8a8" };
   function walk(node, visit) {
     if (node === null || typeof node !== "object") return;
     for (const [key, value] of Object.entries(node)) {
@@ -66,8 +66,9 @@
     spec.config.font = "system-ui, sans-serif";
     spec.config.axis.labelFontSize = spec.config.axis.titleFontSize = spec.config.legend.labelFontSize = 11.5;
     if (spec.title && spec.title.text && spec.title.text.expr) delete spec.title; // the control says it
+    if (narrow && spec.title && typeof spec.title.text === "string") spec.title.text = spec.title.text.match(/.{1,46}(?:\s|$)/g);
     if (spec.facet) {
-      const room = width - 60 - (spec.spec.height.step ? 110 : 0);
+      const room = width - 50 - (spec.spec.height.step ? 110 : 0);
       spec.columns = Math.max(1, Math.min(spec.columns, Math.floor(room / (spec.spec.width + 42))));
       if (spec.columns > 1) spec.spec.width = Math.min(Math.floor(room / spec.columns) - 42, 1.5 * spec.spec.width);
     } else if (spec.hconcat) {
