@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.core.types import Job
+    from harness.results import LedgerRow
 
 SHIPPED = "harness_suites"
 
@@ -244,6 +245,13 @@ class Finished:
     paths: tuple[Path, ...]
 
     @property
+    def ledger(self) -> tuple[LedgerRow, ...]:
+        """The cross-check of this run."""
+        from harness.results import Results
+
+        return Results.read(self.folder).ledger
+
+    @property
     def complete(self) -> bool:
         """Whether every job was done."""
         return not self.outcome.failed and not self.outcome.skipped
@@ -308,6 +316,65 @@ def _execute(ready: Ready, watch: Any, *, fail_fast: bool) -> Outcome:  # noqa: 
     finally:
         executor.close()
         watch.close()
+
+
+# ---------------------------------------------------------------- the cross-check
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A cross-check that came to its end.
+
+    Args:
+        folder: where the ledger lies.
+        outcome: what became of the jobs.
+        rows: the ledger.
+        failing: rows whose verdict fails it.
+        paths: files of the report.
+    """
+
+    folder: Path
+    outcome: Outcome
+    rows: tuple[LedgerRow, ...]
+    failing: tuple[LedgerRow, ...]
+    paths: tuple[Path, ...]
+
+    def show(self, console: Console) -> None:
+        """Print the ledger and what fails it."""
+        from harness import terminal
+
+        terminal.show_ledger(console, self.rows, self.failing, self.paths)
+
+
+def crosscheck(
+    suite: Path | str,
+    options: Options = Options(),
+    *,
+    strict: bool = False,
+    console: Console | None = None,
+) -> Checked:
+    """Compare all implementations that a suite's `crosscheck` section names, and write the ledger.
+
+    Args:
+        suite: a path, or the name of a shipped suite.
+        options: as for `run`.
+        strict: let missing, incomparable, undecided and explained rows fail it, too.
+        console: where progress is shown; None shows none.
+
+    Raises:
+        InputError: the suite has no such section, or cannot be used.
+    """
+    from harness.crosscheck.ledger import failing
+
+    loaded = load(suite, options)
+    if loaded.crosscheck is None:
+        raise SuiteError("the suite has no `crosscheck` section", str(suite))
+    finished = run(suite, options, console=console)
+    rows = finished.ledger
+    bad = tuple(failing(rows, strict=strict))
+    if not finished.complete:
+        bad = bad or rows
+    return Checked(finished.folder, finished.outcome, rows, bad, finished.paths)
 
 
 def replay(suite: Path | str, options: Options) -> str:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import provenance
+from harness import findings, flags, provenance, ranking
 from harness.axes import adversarial, calibration, clean, ood, shift
 from harness.axes.view import Measured, View
+from harness.crosscheck.ledger import ledger
 from harness.results import Gallery, Results, outcomes
 from harness.results.exhibits import no_exhibits
 from harness.results.gallery import adversarial as adversarial_gallery
@@ -36,13 +37,22 @@ def assemble(plan: Plan, store: Store, outcome: Outcome, made: provenance.Made) 
     """
     view = View(plan, store)
     measured = measure(view)
-    return Results(
-        rows=tuple(measured.rows),
-        run=provenance.run(view, outcome, made),
-        outcomes={name: table(name, blocks) for name, blocks in measured.outcomes.items()},
+    run = provenance.run(view, outcome, made)
+    found = flags.complaints(view, measured.rows, run)
+    run["flags"], run["checks"] = flags.told(found), flags.paragraphs(found)
+    rows = tuple(flags.marked(measured.rows, found))
+    tables = {name: table(name, blocks) for name, blocks in measured.outcomes.items()}
+    several = len(plan.suite.models) > 1
+    results = Results(
+        rows=rows,
+        run=run,
+        outcomes=tables,
         exhibits=exhibits(measured),
         galleries=tuple(galleries(view)),
+        ledger=ledger(view),
+        findings=findings.findings(plan.suite, tables, rows) if several else (),
     )
+    return ranking.ranked(results)
 
 
 def measure(view: View) -> Measured:

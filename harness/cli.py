@@ -44,7 +44,7 @@ Limit = Annotated[
 Only = Annotated[
     str, typer.Option("--only", help="Models whose name matches this pattern, for example 'PGD*'.")
 ]
-EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED = 4, 2, 130
+EXIT_DIFFERENT, EXIT_INPUT, EXIT_FAILED, EXIT_INTERRUPTED = 1, 2, 4, 130
 
 
 class Device(StrEnum):
@@ -168,6 +168,37 @@ def report(
 
     for path in api.report(folder, tuple(name for name in formats.split(",") if name)):
         _console().print(str(path), markup=False, soft_wrap=True)
+
+
+@app.command()
+def crosscheck(
+    suite: SuitePath,
+    data: Data = None,
+    data_dir: DataDir = Path("data"),
+    out: Out = Path("reports"),
+    jobs: Jobs = 0,
+    store: StoreDir = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Count what is missing, undecided or explained, too.")
+    ] = False,
+) -> None:
+    """Compare implementations of the same thing; exit code 1 if a verdict is different or failed."""
+    from harness import api
+
+    options = api.Options(data=data, data_dir=data_dir, out=out, jobs=jobs, store=store)
+    checked = api.crosscheck(suite, options, strict=strict, console=_console())
+    checked.show(_console())
+    raise typer.Exit(EXIT_DIFFERENT if checked.failing else 0)
+
+
+@app.command()
+def explain(
+    check: Annotated[str, typer.Argument(help="A check such as H44, or a deviation such as T1.")],
+) -> None:
+    """Say what a check or a known deviation means, and what to do."""
+    from harness import listing
+
+    _console().print(listing.explained(check), markup=False)
 
 
 @app.command()

@@ -118,6 +118,27 @@ def _title(path: Path) -> str:
     return str(read(path).data.get("title", ""))
 
 
+def explained(name: str) -> str:
+    """The paragraph of a check (H44), or of a known deviation (T1).
+
+    Raises:
+        UnknownName: there is neither.
+    """
+    from harness import checks
+    from harness.crosscheck.catalogue import load
+
+    known = {entry.id.upper(): entry for entry in load()}
+    entry = known.get(name.upper())
+    if entry is None:
+        return checks.explain(name)
+    return (
+        f"{entry.id} {entry.name} ({entry.library} {', '.join(entry.versions)})\n\n"
+        f"Differs: {entry.differs}\n\nMechanism: {entry.mechanism}\n\n"
+        f"Where: {', '.join(entry.where) or '-'}\n\nConsequence: {entry.consequence}\n\n"
+        f"Handled: {entry.handled or 'it cannot be'}\n\nShown by: {entry.test}"
+    )
+
+
 # ---------------------------------------------------------------- JSON Schema
 
 

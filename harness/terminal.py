@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
 from harness.progress import left_text
 from harness.statistics import detectable_difference
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from harness.engine import Outcome
     from harness.plan import Plan
+    from harness.results import LedgerRow
 
 SHOWN = (".md", ".html", ".csv")
 DISCORDANCE = 0.02  # share of images on which two models disagree, guessed for the power line
@@ -81,3 +83,23 @@ def show_finished(console: Console, folder: Path, outcome: Outcome, paths: Seque
             "the same command tries them again.",
             soft_wrap=True,
         )
+
+
+def show_ledger(
+    console: Console, rows: Sequence[LedgerRow], failing: Sequence[LedgerRow], paths: Sequence[Path]
+) -> None:
+    """Print how many pairs came to which verdict, every pair that is not equal, and the paths."""
+    table = Table(
+        "what", "a", "b", "model", "protocol", "verdict", "why", box=None, header_style="bold"
+    )
+    for row in rows:
+        if row.verdict not in ("identical", "equivalent"):
+            cells = (row.what, row.a, row.b, row.model, row.protocol, row.verdict, row.explanation)
+            table.add_row(*(Text(cell) for cell in cells))
+    console.print(table)
+    counts = Counter(row.verdict for row in rows)
+    console.print(", ".join(f"{count} {verdict}" for verdict, count in counts.most_common()))
+    console.print(f"{len(failing)} fail" if failing else "none fails")
+    for path in paths:
+        if path.suffix in SHOWN:
+            console.print(str(path), markup=False, soft_wrap=True)

@@ -38,11 +38,10 @@ class Relations:
         whole_box: share still right under an attack in the whole box, or None.
         stubborn: ids of samples still right there.
         classes: K.
-        square: (n,) bool, broken by Square, over the samples in `square_rows`; None without.
-        square_rows: (n,) bool.
-        noise: (n,) bool, broken by random points of the ball, over `noise_rows`; None without.
-        noise_rows: (n,) bool.
-        transfer: (n,) bool, broken by images made for other models, over `square_rows`.
+        square: (n,) bool, broken by Square; False where it did not look, None without.
+        square_rows: (n,) bool, where it looked.
+        noise: (n,) bool, broken by random points of the ball; None without.
+        transfer: (n,) bool, broken by images made for other models; None without.
         plain: whether the model is the suite's undefended one.
         mnist_03: share of the plain model's samples that an iterative L-inf attack at 0.3 leaves
             right on MNIST, by attack; empty elsewhere.
@@ -60,6 +59,7 @@ class Relations:
     whole_box: float | None = None
     stubborn: tuple[int, ...] = ()
     square: np.ndarray | None = None
+    square_rows: np.ndarray | None = None
     noise: np.ndarray | None = None
     transfer: np.ndarray | None = None
     plain: bool = False
@@ -148,7 +148,7 @@ def black_box(facts: Relations) -> Iterator[Finding]:
     if facts.square is None:
         return
     more = int((facts.square & ~facts.white_box).sum())
-    n = len(facts.square)
+    n = int(facts.square_rows.sum()) if facts.square_rows is not None else len(facts.square)
     if more >= FEW if n < SMALL else more > TENTHS * n:
         yield f"Square broke {more} of {n} samples that white-box attacks did not ({more / n:.1%}): robustness is overestimated."
 
