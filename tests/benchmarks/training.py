@@ -1,0 +1,173 @@
+"""One epoch of MNIST with LeNet-5, ours beside TorchUncertainty's ClassificationRoutine.
+
+    pip install torch-uncertainty lightning      # beside the harness, in an environment of its own
+    python tests/benchmarks/training.py --data-dir DIR [--rounds 3] [--threads 2]
+
+Both train the same network (TorchUncertainty's own LeNet, 6 and 16 filters) on the 60,000 images in
+batches of 128 for one epoch, and are scored on the 10,000 test images by us. The peer runs with its
+MNIST datamodule as it comes, except that it does not crop (`basic_augment=False`, which spares it
+work and helps it in one epoch), with Adam at 1e-3 or at the best of --rates. Rounds alternate, both
+have the same cores, and the table has medians and the ratio. A second table has the time of one
+gradient with respect to the images, with and without the matrix product for the first convolution.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from harness import models
+from harness.core.rng import global_state
+from harness.core.types import Split, Use, array_digest
+from harness.data import Dataset, load
+from harness.training import Settings, train
+
+Timed = tuple[float, float]
+"""Seconds and test accuracy."""
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2, help="threads of the peer; we use one")
+    parser.add_argument("--rates", type=float, nargs="+", default=[1e-3, 3e-3], help="of the peer")
+    return parser.parse_args()
+
+
+def accuracy(module: nn.Module, test: Split, mean: float = 0.0, std: float = 1.0) -> float:
+    """Accuracy on the test images, normalised as the network was trained."""
+    assert test.y is not None
+    module.eval()
+    with torch.no_grad():
+        x = (torch.from_numpy(test.x) - mean) / std
+        guess = torch.cat([module(part).argmax(1) for part in x.split(500)])
+    return float((guess.numpy() == test.y).mean())
+
+
+def network(seed: int) -> nn.Module:
+    """TorchUncertainty's LeNet with the weights of a seed."""
+    from torch_uncertainty.models.classification import lenet
+
+    with global_state(seed):
+        return lenet(1, 10)
+
+
+def ours(data: Dataset, whole: Split, seed: int) -> Timed:
+    """Our loop, on one thread."""
+    torch.set_num_threads(1)
+    few = data.val.take(np.arange(1))  # the peer does not look at held-out images either
+    start = time.perf_counter()
+    trained = train(network, whole, few, [], Settings(epochs=1), seed=seed)
+    taken = time.perf_counter() - start
+    module = network(seed)
+    module.load_state_dict(trained.state)
+    return taken, accuracy(module, data.test)
+
+
+def peer(data: Dataset, chosen: argparse.Namespace, seed: int, rate: float) -> Timed:
+    """TorchUncertainty's routine, trainer and datamodule; only `fit` is timed."""
+    from torch_uncertainty import TUTrainer
+    from torch_uncertainty.datamodules import MNISTDataModule
+    from torch_uncertainty.routines import ClassificationRoutine
+
+    torch.set_num_threads(chosen.threads)
+    module = network(seed)
+    routine = ClassificationRoutine(
+        model=module,
+        num_classes=10,
+        loss=nn.CrossEntropyLoss(),
+        optim_recipe=torch.optim.Adam(module.parameters(), lr=rate),
+    )
+    images = MNISTDataModule(chosen.data_dir, batch_size=128, basic_augment=False, pin_memory=False)
+    with tempfile.TemporaryDirectory() as folder, global_state(seed):
+        trainer = TUTrainer(
+            accelerator="cpu",
+            max_epochs=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            limit_val_batches=0,
+            num_sanity_val_steps=0,
+            default_root_dir=folder,
+        )
+        start = time.perf_counter()
+        trainer.fit(routine, images)
+        taken = time.perf_counter() - start
+    return taken, accuracy(module, data.test, images.mean[0], images.std[0])
+
+
+def whole_training_set(data: Dataset) -> Split:
+    """All 60,000 images, as the peer has them."""
+    assert data.train.y is not None
+    assert data.val.y is not None
+    x, y = np.concatenate([data.train.x, data.val.x]), np.concatenate([data.train.y, data.val.y])
+    return Split("mnist/all", x, y, array_digest(x, y), data.train.classes)
+
+
+def epochs(data: Dataset, chosen: argparse.Namespace) -> list[str]:
+    """Lines of the first table."""
+    whole = whole_training_set(data)
+    rows: dict[str, list[Timed]] = {}
+    for seed in range(chosen.rounds):
+        rows.setdefault("harness", []).append(ours(data, whole, seed))
+        for rate in chosen.rates:
+            name = f"TorchUncertainty, Adam {rate:g}"
+            rows.setdefault(name, []).append(peer(data, chosen, seed, rate))
+    seconds = {name: statistics.median(t for t, _ in runs) for name, runs in rows.items()}
+    lines = ["| one epoch of MNIST | seconds | ratio | test accuracy |", "|---|---|---|---|"]
+    for name, runs in rows.items():
+        ratio = seconds[name] / seconds["harness"]
+        right = statistics.median(a for _, a in runs)
+        lines.append(f"| {name} | {seconds[name]:.2f} | {ratio:.1f} | {right:.4f} |")
+    return lines
+
+
+def gradients(rounds: int) -> list[str]:
+    """Lines of the second table."""
+    torch.set_num_threads(1)
+    fresh = models.build(Use("lenet5"), num_classes=10, in_shape=(1, 28, 28), seed=0)
+    plain = fresh.to(memory_format=torch.channels_last).requires_grad_(requires_grad=False)
+    rng = torch.Generator().manual_seed(0)
+    x = torch.rand(128, 1, 28, 28, generator=rng)
+    y = torch.randint(10, (128,), generator=rng)
+
+    def gradient(module: nn.Module) -> None:
+        point = x.clone().requires_grad_()
+        torch.autograd.grad(F.cross_entropy(module(point), y, reduction="sum"), point)
+
+    def milliseconds(work: Callable[[], None]) -> float:
+        times: list[float] = []
+        for _ in range(10 + 20 * rounds):
+            start = time.perf_counter()
+            work()
+            times.append(1e3 * (time.perf_counter() - start))
+        return statistics.median(times[10:])
+
+    forms = {"as PyTorch does it": plain, "as a matrix product": models.thin(plain)}
+    return [
+        "| gradient of 128 images, LeNet-5, one thread | ms |",
+        "|---|---|",
+        *(f"| {name} | {milliseconds(lambda m=m: gradient(m)):.1f} |" for name, m in forms.items()),
+    ]
+
+
+def main() -> None:
+    """Print both tables."""
+    chosen = arguments()
+    lines = epochs(load("mnist", chosen.data_dir), chosen)
+    sys.stdout.write("\n".join([*lines, "", *gradients(chosen.rounds)]) + "\n")
+
+
+if __name__ == "__main__":
+    main()
