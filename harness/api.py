@@ -364,7 +364,7 @@ def crosscheck(
     Raises:
         InputError: the suite has no such section, or cannot be used.
     """
-    from harness.crosscheck.ledger import failing
+    from harness.ledger import failing
 
     loaded = load(suite, options)
     if loaded.crosscheck is None:

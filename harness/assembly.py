@@ -9,7 +9,7 @@ import numpy as np
 from harness import findings, flags, provenance, ranking
 from harness.axes import adversarial, calibration, clean, ood, shift
 from harness.axes.view import Measured, View
-from harness.crosscheck.ledger import ledger
+from harness.ledger import ledger
 from harness.results import Gallery, Results, outcomes
 from harness.results.exhibits import no_exhibits
 from harness.results.gallery import adversarial as adversarial_gallery
