@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 NETCAL = registry.library(Library("netcal", "netcal", "netcal", "1.4.0"))
 LARGEST_RANGE = 30.0
-"""Logit range that survives netcal's clipping of probabilities at 2.2e-16, whose log is -36."""
+"""Range of log-probabilities that survives netcal's clipping at 2.2e-16, whose log is -36."""
 
 
 def _native(measure: str) -> Metric:
@@ -88,33 +88,42 @@ def _quiet() -> Generator[None]:
         yield
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Temperature that minimises the negative log-likelihood, by netcal in float64.
-
-    Args:
-        logits: (N, K) with a range below LARGEST_RANGE in every row: netcal takes probabilities
-            and clips them, so that larger ranges are lost.
-        labels: (N,) integers in [0, K).
-
-    Returns:
-        T > 0 that the logits are to be divided by. (netcal's attribute `temperature` is 1 / T.)
-
-    Raises:
-        InputError: the range is too large, or only two labels or fewer occur, which netcal takes
-            for a binary problem.
-    """
-    from scipy.special import softmax
-
-    logits = np.asarray(logits, dtype=np.float64)
-    worst = float(np.ptp(logits, axis=1).max())
-    if worst >= LARGEST_RANGE:
-        raise InputError(f"netcal loses logit ranges of {LARGEST_RANGE:g} or more, got {worst:.1f}")
-    probs, labels = checked_probs(softmax(logits, axis=1), labels)
-    if len(np.unique(labels)) <= 2:
-        raise InputError("netcal takes two labels or fewer for a binary problem")
+def _fitted(probs: np.ndarray, labels: np.ndarray) -> float:
     with _quiet():
         from netcal.scaling import TemperatureScaling
 
         scaling = TemperatureScaling()
         scaling.fit(probs, labels)
     return 1 / float(np.asarray(scaling.temperature).item())
+
+
+@registry.register(
+    "metric",
+    "netcal/temperature",
+    library=NETCAL,
+    native=_fitted,
+    better="none",
+    units="",
+    axis="calibration",
+)
+def temperature(probs: np.ndarray, labels: np.ndarray) -> float:
+    """Temperature that minimises the negative log-likelihood, by netcal in float64.
+
+    netcal's attribute of that name is its inverse.
+
+    Args:
+        probs: (N, K) softmax at temperature 1, each row within a factor of exp(LARGEST_RANGE).
+        labels: (N,) integers in [0, K).
+
+    Returns:
+        T > 0 that the logits are to be divided by.
+
+    Raises:
+        InputError: netcal would lose the range by clipping, or take the problem for a binary one.
+    """
+    probs, labels = checked_probs(probs, labels)
+    if probs.min() < np.exp(-LARGEST_RANGE):
+        raise InputError(f"netcal clips probabilities as small as {probs.min():.1e}")
+    if len(np.unique(labels)) <= 2:
+        raise InputError("netcal takes two labels or fewer for a binary problem")
+    return _fitted(probs, labels)

@@ -40,9 +40,9 @@ ROWS = 2048  # of cached tensors at a time: DICE makes (rows, K, D) of them
 IMAGES = 256  # through the network at a time
 
 
-def _detector(name: str, *, needs: Needs) -> Callable[[Detector], Detector]:
+def _detector(name: str, *, needs: Needs, **meta: Scorer) -> Callable[[Detector], Detector]:
     name, supplied = f"pytorch_ood/{name}", ("model", "rng")
-    return registry.register("detector", name, library=POOD, supplied=supplied, needs=needs)
+    return registry.register("detector", name, library=POOD, supplied=supplied, needs=needs, **meta)
 
 
 def _metric(name: str, *, better: Better, axis: Axis = "ood") -> Callable[[Metric], Metric]:
@@ -125,7 +125,18 @@ def _scorer(name: str, score: Score, view: View, rows: int = ROWS) -> Scorer:
 # ------------------------------------------------------------ detectors on logits
 
 
-@_detector("msp", needs="logits")
+def _native(detector: str) -> Scorer:
+    """How the library's users call it: on the model's own float32 logits."""
+
+    def native(seen: Evidence) -> np.ndarray:
+        from pytorch_ood import detector as detectors
+
+        return getattr(detectors, detector)(None).predict_logits(torch.tensor(seen.logits)).numpy()
+
+    return native
+
+
+@_detector("msp", needs="logits", native=_native("MaxSoftmax"))
 def msp(
     fit: Evidence,
     *,
@@ -139,7 +150,7 @@ def msp(
     return _scorer("pytorch_ood/msp", MaxSoftmax(None, temperature).predict_logits, _logits)
 
 
-@_detector("mls", needs="logits")
+@_detector("mls", needs="logits", native=_native("MaxLogit"))
 def mls(fit: Evidence, *, model: Classifier, rng: torch.Generator | None = None) -> Scorer:
     """Maximum logit, negated: arXiv:1911.11132."""
     from pytorch_ood.detector import MaxLogit

@@ -21,6 +21,18 @@ if TYPE_CHECKING:
 SKLEARN = registry.library(Library("sklearn", "sklearn", "scikit-learn", "1.9.1"))
 
 
+def _proper(name: str, *, units: str, native: Metric) -> Callable[[Metric], Metric]:
+    return registry.register(
+        "metric",
+        f"sklearn/{name}",
+        library=SKLEARN,
+        native=native,
+        better="lower",
+        units=units,
+        axis="calibration",
+    )
+
+
 def _ranking(name: str, *, better: Better = "higher") -> Callable[[Metric], Metric]:
     return registry.register(
         "metric", f"sklearn/{name}", library=SKLEARN, better=better, units="fraction", axis="ood"
@@ -35,37 +47,38 @@ def _sums_were_checked() -> Generator[None]:
         yield
 
 
-@registry.register(
-    "metric",
-    "sklearn/brier",
-    library=SKLEARN,
-    better="lower",
-    units="",
-    axis="calibration",
-)
+def _native_brier(probs: np.ndarray, labels: np.ndarray) -> float:
+    from sklearn.metrics import brier_score_loss
+
+    with _sums_were_checked():
+        return float(brier_score_loss(labels, probs, labels=range(probs.shape[1])))
+
+
+def _log_loss(probs: np.ndarray, labels: np.ndarray) -> float:
+    from sklearn.metrics import log_loss
+
+    with _sums_were_checked():
+        return float(log_loss(labels, probs, labels=range(probs.shape[1])))
+
+
+@_proper("brier", units="", native=_native_brier)
 def brier(probs: np.ndarray, labels: np.ndarray) -> float:
     """Brier score by scikit-learn, the sum over all classes: in [0, 2], also for two of them."""
     from sklearn.metrics import brier_score_loss
 
     probs, labels = checked_probs(probs, labels)
     with _sums_were_checked():
-        classes = range(probs.shape[1])
         whole = False  # not halved; annotated as text, documented as text or bool
+        classes = range(probs.shape[1])
         return float(
             brier_score_loss(labels, probs, labels=classes, scale_by_half=whole)  # pyright: ignore[reportArgumentType]
         )
 
 
-@registry.register(
-    "metric", "sklearn/nll", library=SKLEARN, better="lower", units="nats", axis="calibration"
-)
+@_proper("nll", units="nats", native=_log_loss)
 def nll(probs: np.ndarray, labels: np.ndarray) -> float:
     """Mean negative log-likelihood by scikit-learn, which clips probabilities at 2.2e-16."""
-    from sklearn.metrics import log_loss
-
-    probs, labels = checked_probs(probs, labels)
-    with _sums_were_checked():
-        return float(log_loss(labels, probs, labels=range(probs.shape[1])))
+    return _log_loss(*checked_probs(probs, labels))
 
 
 @_ranking("auroc")

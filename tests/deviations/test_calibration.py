@@ -321,11 +321,12 @@ def test_sklearn_halves_the_brier_score_of_two_classes_only(guesses):
     assert brier_score_loss(right, two, labels=[0, 1]) == pytest.approx(whole / 2)
 
 
-def test_sklearn_clips_probabilities_in_the_log_loss():
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sklearn_clips_probabilities_in_the_log_loss(dtype):
     from sklearn.metrics import log_loss
 
-    loss = log_loss([0], [[0.0, 1.0]], labels=[0, 1])
-    assert loss == pytest.approx(-np.log(np.finfo(np.float64).eps))
+    loss = log_loss([0], np.array([[0.0, 1.0]], dtype), labels=[0, 1])
+    assert loss == pytest.approx(-np.log(np.finfo(dtype).eps), rel=1e-5)
 
 
 # ------------------------------------------------------------ C8, C10: packaging, and one struck out
@@ -338,6 +339,15 @@ def test_netcal_installs_packages_called_docs_and_examples():
         pytest.skip("netcal is not installed")
     assert {"docs", "examples"} <= {file.parts[0] for file in files}
     assert any(file.parts == ("examples", "__init__.py") for file in files)
+
+
+def test_pytorch_ood_splits_ties_by_the_order_of_the_samples(torch):
+    """200 confidences of 0.5, half of them right: 0 if the right ones are spread, 0.5 if they lead."""
+    functional = pytest.importorskip("pytorch_ood.metrics").functional
+    conf, leading = torch.full((200,), 0.5), torch.tensor([1.0] * 100 + [0.0] * 100)
+    spread = torch.tensor([1.0, 0.0] * 100)
+    assert functional.calibration_error(conf, leading) == pytest.approx(0.5)
+    assert functional.calibration_error(conf, spread) == pytest.approx(0)
 
 
 def test_pytorch_ood_calibration_error_counts_the_last_bin(torch):
