@@ -178,7 +178,7 @@ class Ensemble:
                 f"an ensemble needs members with the same classes, got {sorted(classes)}"
             )
         (self.num_classes,) = classes
-        self.module: nn.Module = _MeanSoftmax([member.module for member in self.members])
+        self.module: nn.Module = _MeanSoftmax([member.module for member in self.members]).eval()
         self.digest = digest_of({"ensemble": [member.digest for member in self.members]})
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
