@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from harness.core.threat import Threat
     from harness.core.types import Classifier, Trace
 
+    Report = Callable[[int, torch.Tensor, Slope], None]
     Start = Callable[[], torch.Tensor]
 else:
     torch = Lazy("torch")
@@ -258,8 +259,7 @@ def climb(
         walk = _Walk(x, y, start()).take(best.right())
         if len(walk.rows) == 0:
             break
-        seen = None if trace is None else partial(_report, trace, restart, len(x))
-        walk = _one_start(slopes, walk, threat, how, best, seen)
+        walk = _one_start(slopes, walk, threat, how, best, reporter(trace, restart, len(x)))
         if how.keep == "final" and len(begin) == 1:
             return walk.z
         best.judge(walk.rows, walk.z)
@@ -279,7 +279,7 @@ def _one_start(
     threat: Threat,
     how: Climb,
     best: Best,
-    report: Callable[[int, torch.Tensor, Slope], None] | None,
+    report: Report | None,
 ) -> _Walk:
     for step in range(how.steps):
         now = slopes(walk.z, walk.y, how.loss)
@@ -295,6 +295,11 @@ def _one_start(
             break
         walk.move(gradient, threat, how)
     return walk
+
+
+def reporter(trace: Trace | None, restart: int, samples: int) -> Report | None:
+    """Tells `trace` about some rows of a batch of `samples`; None where nobody asks."""
+    return None if trace is None else partial(_report, trace, restart, samples)
 
 
 def _report(
