@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from harness.results import LedgerRow
 
 SHIPPED = "harness_suites"
+ASSEMBLED = ".assembled"
 
 
 @dataclass(frozen=True)
@@ -152,12 +153,33 @@ def prepare(suite: Suite, options: Options, folder: Path = Path()) -> Ready:
         suite,
         fingerprint=shelf.fingerprint,
         size=shelf.size,
+        parts=shelf.parts(suite.data),
         classes=data.load(suite.data.name, options.data_dir, **suite.data.params).classes,
         device=resolve_device(options.device),
         places=(folder, options.data_dir, Path()),
     )
     store = Store(options.store or default_root())
     return Ready(plan, store, options, resolve_device(options.device))
+
+
+def try_out(ready: Ready) -> None:
+    """Look at what the user brings before anything runs, so that a fault in it costs nothing.
+
+    Raises:
+        DataError: images or labels of a data set of the user's are not what they should be.
+        ModelError: a model of the user's cannot be built, or is no classifier of these images.
+    """
+    from harness.jobs.bench import Bench
+
+    ahead, use = ready.ahead, ready.plan.suite.data
+    bench = Bench(ready.store, ready.options.data_dir, ready.device)
+    if ahead and registry.get("data", use.name).meta.get("own"):
+        for part in Shelf(ready.options.data_dir).parts(use):
+            getattr(bench.dataset(use.plain()), part)
+    for job in ahead:
+        model = job.params.get("model", {})
+        if "factory" in model:
+            bench.model(model)
 
 
 class Shelf:
@@ -178,6 +200,14 @@ class Shelf:
             DataError: there is no such part, and it cannot be downloaded.
         """
         return data.size(use.name, part, self.data_dir, **use.params)
+
+    def parts(self, use: Use) -> tuple[str, ...]:
+        """The parts that a data set has, of "train", "val" and "test".
+
+        Raises:
+            DataError: it is missing, and cannot be downloaded.
+        """
+        return data.parts(use.name, self.data_dir, **use.params)
 
     def fingerprint(self, use: Use) -> str:
         """Digest of a data set: its files' bytes, its parameters and the code that reads it."""
@@ -216,14 +246,14 @@ def show_plan(suite: Path, options: Options, console: Console, *, every: bool = 
     ahead = {job.digest for job in ready.ahead}
     stored = ready.store.jobs() if ahead else []
     states = {
-        job.digest: "cached" if job.digest not in ahead else _state(changes(job, stored))
+        job.digest: "cached" if job.digest not in ahead else _told(changes(job, stored))
         for job in ready.plan.jobs
     }
     seconds = estimate(ready.ahead, options.workers)
     terminal.show_plan(console, ready.plan, states, seconds, options.workers, every=every)
 
 
-def _state(reasons: tuple[str, ...]) -> str:
+def _told(reasons: tuple[str, ...]) -> str:
     return f"changed: {', '.join(reasons)}" if reasons else "new"
 
 
@@ -283,16 +313,21 @@ def run(
     """
     from rich.console import Console
 
-    from harness import assembly, provenance
     from harness.progress import watcher
     from harness.report import render
 
     started = time.time()
     loaded = load(suite, options)
     ready = prepare(loaded, options, folder=find_suite(Path(suite)).parent)
+    try_out(ready)
     watch = watcher(console or Console(quiet=True))
     outcome = _execute(ready, watch, fail_fast=fail_fast)
     folder = options.out / f"{loaded.name}-{loaded.data.name}"
+    state = _state(ready, outcome)
+    if _assembled(folder) == state:
+        return Finished(folder, outcome, tuple(render(folder)))
+    from harness import assembly, provenance
+
     made = provenance.Made(
         started=started,
         seconds=time.time() - started,
@@ -302,7 +337,22 @@ def run(
         device=ready.device,
     )
     assembly.assemble(ready.plan, ready.store, outcome, made).write(folder)
+    (folder / ASSEMBLED).write_text(state + "\n", encoding="utf-8")
     return Finished(folder, outcome, tuple(render(folder)))
+
+
+def _state(ready: Ready, outcome: Outcome) -> str:
+    """Digest of all that results depend on: the records, what is missing, the code that reads them."""
+    suite = ready.plan.suite.model_dump(mode="json")
+    missing = sorted([*outcome.failed.items(), *outcome.skipped.items()])
+    code = code_digest(["harness.assembly"])
+    return digest_of([suite, [job.digest for job in ready.plan.jobs], missing, code])
+
+
+def _assembled(folder: Path) -> str:
+    """The state that a folder's results were made from, or ""."""
+    stamp = folder / ASSEMBLED
+    return stamp.read_text(encoding="utf-8").strip() if stamp.is_file() else ""
 
 
 def _execute(ready: Ready, watch: Any, *, fail_fast: bool) -> Outcome:  # noqa: ANN401

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,7 +53,10 @@ def _scaling(view: View, who: Who, scaling: str, bins: int, measured: Measured) 
     found = probabilities(view, who, scaling)
     if found is None:
         record = view.record("predict", who, "test")
-        measured.rows.append(absent(view, who, "calibration", "ece", record, scaling=scaling))
+        missing = absent(view, who, "calibration", "ece", record, scaling=scaling)
+        if record is not None and record.status == "ok":
+            missing = _without_scaling(view, who, missing)
+        measured.rows.append(missing)
         return
     probs, labels = found
     tell = functools.partial(
@@ -75,6 +79,13 @@ def _scaling(view: View, who: Who, scaling: str, bins: int, measured: Measured) 
     _proper(view, who, scaling, probs, labels, tell, measured)
     _witnesses(view, who, scaling, tell, measured)
     _exhibit(view, who, scaling, probs, labels, bins, measured)
+
+
+def _without_scaling(view: View, who: Who, missing: Row) -> Row:
+    """The row says why there is no temperature: no validation split, or no predictions on it."""
+    record = view.record("predict", who, "val")
+    why = "the data set has no validation split" if record is None else record.reason
+    return replace(missing, note=f"no temperature: {why}")
 
 
 def _bare(value: float, n: int) -> statistics.Estimate:

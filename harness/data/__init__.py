@@ -15,7 +15,7 @@ from __future__ import annotations
 from harness.data.corrupted import mnist_c, published
 from harness.data.drawing import stratified
 from harness.data.embedded import digits, letters, patches
-from harness.data.finding import Availability, availability, fingerprint, load, size
+from harness.data.finding import Availability, availability, fingerprint, load, parts, size
 from harness.data.idx import fashion_mnist, kmnist, mnist, notmnist
 from harness.data.own import folder, npz
 from harness.data.pixels import fit_shape
@@ -38,6 +38,7 @@ __all__ = [
     "mnist_c",
     "notmnist",
     "npz",
+    "parts",
     "patches",
     "published",
     "size",

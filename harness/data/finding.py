@@ -75,6 +75,15 @@ def size(name: str, part: str, data_dir: Path, **params: Any) -> int:  # noqa: A
     return found.sizes[part]
 
 
+def parts(name: str, data_dir: Path, **params: Any) -> tuple[str, ...]:  # noqa: ANN401
+    """The parts that a data set has, of "train", "val" and "test"; nothing is read.
+
+    Raises:
+        DataError: the data set is missing.
+    """
+    return tuple(_obtained(name, data_dir, params).sizes)
+
+
 def fingerprint(name: str, data_dir: Path, **params: Any) -> list[list[str]]:  # noqa: ANN401
     """[name, SHA-256] of each file that a data set is read from; names as under its own folder.
 

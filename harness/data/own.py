@@ -59,7 +59,7 @@ def obtain_npz(data_dir: Path, *, path: str, classes: int | None = None) -> Foun
     return obtained(path, functools.partial(survey_npz, data_dir, path=path, classes=classes))
 
 
-@registry.register("data", "npz", supplied=(), survey=survey_npz, obtain=obtain_npz)
+@registry.register("data", "npz", supplied=(), survey=survey_npz, obtain=obtain_npz, own=True)
 def npz(data_dir: Path, *, path: str, classes: int | None = None) -> Dataset:
     """Arrays in a .npz file, named as MedMNIST's: train_images, train_labels, val_..., test_...
 
@@ -139,7 +139,9 @@ def obtain_folder(
     )
 
 
-@registry.register("data", "folder", supplied=(), survey=survey_folder, obtain=obtain_folder)
+@registry.register(
+    "data", "folder", supplied=(), survey=survey_folder, obtain=obtain_folder, own=True
+)
 def folder(
     data_dir: Path,
     *,

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 def perform(job: Job, bench: Bench) -> Done:
     """Facts: scaling -> plug -> {value} or {error}; a library that fails says so and costs no job."""
-    test, held_out = bench.record(job.inputs["test"]), bench.record(job.inputs["val"])
-    scale = metrics.fit_temperature(held_out.arrays["logits"], held_out.arrays["labels"])
+    test = bench.record(job.inputs["test"])
+    scales = {"none": 1.0}
+    if "val" in job.inputs:
+        held_out = bench.record(job.inputs["val"]).arrays
+        scales["temperature"] = metrics.fit_temperature(held_out["logits"], held_out["labels"])
     labels = test.arrays["labels"]
     found: dict[str, Any] = {}
-    for scaling, temperature in (("none", 1.0), ("temperature", scale)):
+    for scaling, temperature in scales.items():
         probs = metrics.softmax(test.arrays["logits"].astype(np.float64) / temperature)
         found[scaling] = {
             name: _value(registry.get("metric", name), probs, labels, job.params["bins"])

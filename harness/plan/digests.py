@@ -14,7 +14,6 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import harness
 from harness.core.registry import registry
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def _closure(modules: frozenset[str]) -> set[str]:
 def _imports(module: str) -> frozenset[str]:
     """First-party modules that the file of `module` names in its import statements."""
     path = _file(module)
-    if path is None:
+    if path is None or module == "harness":  # which hands names on, and imports none of them
         return frozenset()
     found: set[str] = set()
     for parent, listed, line in _IMPORT.findall(path.read_text(encoding="utf-8")):
@@ -102,7 +101,7 @@ def _imports(module: str) -> frozenset[str]:
 
 
 def _root() -> Path:
-    return Path(next(iter(harness.__path__)))
+    return Path(__file__).parents[1]
 
 
 @functools.cache

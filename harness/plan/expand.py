@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.core.errors import ModelError
 from harness.core.registry import registry
 from harness.core.rng import derive
 from harness.core.types import Job, Use, digest_of
@@ -40,6 +41,7 @@ def expand(
     *,
     fingerprint: Callable[[Use], str],
     size: Callable[[Use, str], int],
+    parts: tuple[str, ...] = ("train", "val", "test"),
     classes: tuple[str, ...] = (),
     device: str = "cpu",
     places: tuple[Path, ...] = (Path(),),
@@ -50,6 +52,7 @@ def expand(
         suite: resolved.
         fingerprint: digest of a data set's files.
         size: images in a part ("train", "val", "test") of a data set.
+        parts: those that the suite's data set has.
         classes: names of the data set's classes, in label order.
         device: "cpu" or "cuda".
         places: where a user's weights are looked for; the first one for factories too.
@@ -57,7 +60,7 @@ def expand(
     Returns:
         Jobs in an order in which each comes after all that it needs.
     """
-    return _Expansion(suite, fingerprint, size, classes, device, places).plan()
+    return _Expansion(suite, fingerprint, size, parts, classes, device, places).plan()
 
 
 class _Expansion:
@@ -68,12 +71,13 @@ class _Expansion:
         suite: Suite,
         fingerprint: Callable[[Use], str],
         size: Callable[[Use, str], int],
+        parts: tuple[str, ...],
         classes: tuple[str, ...],
         device: str,
         places: tuple[Path, ...],
     ) -> None:
         self.suite, self.classes, self.places = suite, classes, places
-        self.fingerprint, self.size = fingerprint, size
+        self.fingerprint, self.size, self.parts = fingerprint, size, parts
         self.numerics = cost.numerics(device)
         self.jobs: dict[str, Job] = {}
         self.answers: dict[Question, str] = {}
@@ -224,6 +228,8 @@ class _Expansion:
     def brought(self, spec: ModelSpec) -> Plain:
         """Description of a user's model: its digest is that of the factory's file and weights."""
         described: Plain = {
+            "data": self.suite.data.plain(),
+            "search": str(self.places[0]),
             "factory": spec.factory,
             "factory_digest": _factory_digest(spec.factory or "", self.places[0]),
         }
@@ -231,6 +237,14 @@ class _Expansion:
             path = self.weights_file(spec.name, spec.weights)
             described |= {"path": str(path), "weights_digest": _file_digest(path)}
         return described
+
+    def weights_file(self, model: str, name: str) -> Path:
+        """A user's weights, in the first place that has them."""
+        found = [place / name for place in self.places if (place / name).is_file()]
+        if not found:
+            looked = ", ".join(str(place) for place in self.places)
+            raise ModelError(f"model {model!r}: no weights file {name} in any of {looked}")
+        return found[0]
 
     def about(
         self, spec: ModelSpec, seed: int, member: int = 0
@@ -254,7 +268,7 @@ class _Expansion:
 
     def evaluated(self) -> dict[str, Plain]:
         """Case -> split, of all splits on which every model predicts."""
-        found = {"test": self.split("test"), "val": self.split("val")}
+        found = {part: self.split(part) for part in ("test", "val") if part in self.parts}
         shift = self.suite.shift
         if shift is None:
             return found
@@ -441,8 +455,9 @@ class _Expansion:
             "budgets": sorted({eps for budgets in curve for eps in budgets if eps != "training"}),
             "libraries": list(ATTACKERS) if spec.name in crosschecked else [],
         }
+        asked = [f"{name}/pgd" for name in params["libraries"] if name != "autoattack"]
         plugs: list[tuple[Kind, str]] = [("attack", "pgd")]
-        plugs += [("attack", f"{name}/pgd") for name in params["libraries"] if name != "autoattack"]
+        plugs.extend(("attack", name) for name in asked)
         self.add(
             Question("probe", spec.name, seed),
             f"probe {spec.name}",
@@ -464,7 +479,8 @@ class _Expansion:
             for plug in registry.plugs("metric")
             if plug.library is not None and plug.meta.get("axis") == "calibration"
         ]
-        needs = {case: self.answer("predict", spec, seed, case) for case in ("test", "val")}
+        parts = [part for part in ("test", "val") if part in self.parts]
+        needs = {part: self.answer("predict", spec, seed, part) for part in parts}
         self.add(
             Question("witness", spec.name, seed),
             f"second witnesses of {spec.name}'s calibration",
