@@ -111,15 +111,15 @@ def _names(arrays: Mapping[str, np.ndarray], kind: str) -> Iterable[str]:
     return dict.fromkeys(key.split("/")[1] for key in arrays if key.startswith(f"{kind}/"))
 
 
-def _attacks(arrays: Mapping[str, np.ndarray], classes: Sequence[str]) -> Iterator[Gallery]:
+def _attacks(arrays: Mapping[str, np.ndarray], classes: tuple[str, ...]) -> Iterator[Gallery]:
     for name in _names(arrays, "attack"):
         yield adversarial_gallery(
             f"adversarial-{name}",
             f"{name.upper()}: clean image, perturbation and result",
             clean=arrays[f"attack/{name}/clean"],
             result=arrays[f"attack/{name}/result"],
-            labels=[classes[label] for label in arrays[f"attack/{name}/label"]],
-            predictions=[classes[label] for label in arrays[f"attack/{name}/prediction"]],
+            labels=[str(classes[label]) for label in arrays[f"attack/{name}/label"]],
+            predictions=[str(classes[label]) for label in arrays[f"attack/{name}/prediction"]],
         )
 
 
@@ -135,7 +135,7 @@ def _augmentations(arrays: Mapping[str, np.ndarray]) -> Iterator[Gallery]:
 
 
 def _splits(
-    view: View, arrays: Mapping[str, np.ndarray], classes: Sequence[str]
+    view: View, arrays: Mapping[str, np.ndarray], classes: tuple[str, ...]
 ) -> Iterator[Gallery]:
     """OOD inputs and corruptions, each with what the model took it for."""
     sets = view.suite.ood.sets if view.suite.ood else ()
@@ -151,7 +151,7 @@ def _splits(
             (
                 member,
                 arrays[f"split/{member}"],
-                [classes[p] for p in arrays[f"prediction/{member}"]],
+                [str(classes[p]) for p in arrays[f"prediction/{member}"]],
             )
             for member in members
             if f"split/{member}" in arrays

@@ -10,8 +10,6 @@ from harness.crosscheck.verdicts import Subject, pairs, settle
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    import numpy as np
-
     from harness.axes.view import View
     from harness.core.types import Artifact, Job
     from harness.results.verdicts import LedgerRow
@@ -58,7 +56,7 @@ def attack_rows(model: str, job: Job, record: Artifact) -> list[LedgerRow]:
 
 def _ran(record: Artifact) -> Iterator[Ran]:
     for facts in record.facts["ran"]:
-        arrays: dict[str, np.ndarray] = {
+        arrays: dict[str, Any] = {
             name.partition("/")[2]: array
             for name, array in record.arrays.items()
             if name.partition("/")[0] == facts["implementation"]

@@ -199,7 +199,7 @@ def _split(view: View, reference: Mapping[str, Any], role: str, name: str) -> Sp
     return {
         "role": role,
         "name": name,
-        "title": f"{name} {reference['part']}",
+        "title": name.replace("_", " "),
         "n": n,
         "digest": str(reference["fingerprint"]),
         "source": plug.summary,

@@ -78,7 +78,7 @@ class View:
     def __init__(self, plan: Plan, store: Store) -> None:
         self.plan, self.store = plan, store
         self._records: dict[str, Artifact] = {}
-        self._models = {digest: q.model for q, digest in reversed(plan.answers.items())}
+        self._models = {digest: q.model for q, digest in reversed(list(plan.answers.items()))}
 
     @property
     def suite(self) -> Suite:

@@ -181,7 +181,7 @@ def _distances(row: LedgerRow, a: Ran, b: Ran) -> LedgerRow:
     if len(gaps) < 6:
         return replace(row, explanation=f"both broke only {len(gaps)} samples")
     rank = int(stats.binom.ppf(ALPHA / 2, len(gaps), 0.5))
-    p = 1.0 if not gaps.any() else float(stats.wilcoxon(gaps).pvalue)
+    p = float(stats.wilcoxon(gaps)[1]) if gaps.any() else 1.0  # pyright: ignore[reportArgumentType]
     return replace(
         row,
         difference=float(np.median(gaps)),

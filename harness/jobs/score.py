@@ -8,14 +8,16 @@ import numpy as np
 
 from harness.core.errors import ContractViolation
 from harness.core.registry import registry
-from harness.core.rng import torch_rng
+from harness.core.rng import numpy_rng, torch_rng
+from harness.core.types import Split, array_digest
 from harness.jobs import Done
 
 if TYPE_CHECKING:
     from harness.core.types import Job
     from harness.jobs.bench import Bench
 
-FITTED = "fit"
+FITTED, NOISE = "fit", "noise"
+NOISE_IMAGES = 200  # for the direction of the score: check H81
 
 
 def perform(job: Job, bench: Bench) -> Done:
@@ -23,12 +25,12 @@ def perform(job: Job, bench: Bench) -> Done:
     use = dict(job.params["detector"])
     plug = registry.get("detector", use.pop("use")).require()
     model, like = bench.model(job.params["model"]), job.params["like"]
+    batch = job.numerics["predict_batch"]
     seen = {
-        name: bench.evidence(
-            job.params["model"], bench.split_like(reference, like), job.numerics["predict_batch"]
-        )
+        name: bench.evidence(job.params["model"], bench.split_like(reference, like), batch)
         for name, reference in job.params["splits"].items()
     }
+    seen[NOISE] = bench.evidence(job.params["model"], _noise(seen["id"].x), batch)
     scorer = plug.function(
         seen[FITTED], model=model, **use, rng=torch_rng(job.seed, "detector", plug.name)
     )
@@ -39,3 +41,10 @@ def perform(job: Job, bench: Bench) -> Done:
             raise ContractViolation(plug.name, f"scores of {name} are not finite (N,) values")
         bench.progress(done / len(seen))
     return Done(scores, {"n": {name: len(values) for name, values in scores.items()}})
+
+
+def _noise(like: np.ndarray) -> Split:
+    """Uniform noise in the shape of the test images; the same for every model and detector."""
+    shape = (NOISE_IMAGES, *like.shape[1:])
+    x = numpy_rng(0, "uniform noise").random(shape, dtype=np.float32)
+    return Split(NOISE, x, None, array_digest(x))

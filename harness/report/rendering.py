@@ -14,7 +14,6 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import harness
 from harness.core.errors import UnknownName
 from harness.figures import charts, grid
 from harness.figures.paper import bundle, filled, write
@@ -60,7 +59,7 @@ def _digest(path: Path) -> str:
 def _state(folder: Path, formats: Iterable[str]) -> str:
     """Digest of all that the report depends on: results, our code, the tools."""
     state = hashlib.sha256()
-    code = Path(harness.__path__[0])
+    code = Path(__file__).parents[1]
     sources = [
         path
         for room in ROOMS

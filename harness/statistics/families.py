@@ -51,7 +51,8 @@ def detectable_difference(
 
     if lacking(discordance) > 0:
         return discordance
-    return float(optimize.brentq(lacking, 0.0, discordance))
+    found: float = optimize.brentq(lacking, 0.0, discordance)  # pyright: ignore[reportAssignmentType]
+    return float(found)
 
 
 def gate(low: float, high: float, margin: float) -> Gate:
