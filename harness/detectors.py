@@ -116,8 +116,8 @@ def direction(
 ) -> float:
     """AUROC of uniform noise against `inside`: below 0.5 the score points the wrong way (H81).
 
-    Some methods reward large activations and score noise as more ordinary than digits by design
-    (SHE and DICE on a convolutional network); a low value calls for reading the method, not for
+    Some methods reward large activations by design and may score noise as more ordinary than
+    digits (SHE and DICE, on some networks); a low value calls for reading the method, not for
     flipping its sign.
 
     Args:
