@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from scipy import special, stats
 
 from harness.core.rng import numpy_rng
 from harness.statistics import paired_proportions
+from harness.statistics.estimates import Z
+from harness.statistics.means import CHUNK, DRAWS, TAILS, weights
 
-DRAWS = 2000
-CHUNK = 100  # draws at a time, to keep memory low
-QUANTILES = (0.025, 0.975)
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STEP = 100  # draws at a time
 ROUNDING = 1e-12  # below it a difference of shares is that of two orders of summation
-Z = float(special.ndtri(QUANTILES[1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +52,44 @@ class Spread(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """Bootstrap over images, the same draws for all models.
-
-    The percentile interval is moved by the bootstrap's own estimate of bias, which matters for
-    binned calibration errors, and stretched to hold the estimate.
+    """Bootstrap over images, the same draws for all models; percentile intervals.
 
     Args:
-        centre: (M,) the number of each model on the images as they are.
-        draws: (R, M) on each resample.
+        draws: (R, M) the number of each model on each resample.
     """
 
-    centre: np.ndarray
     draws: np.ndarray
 
     def gap(self, value: float, weights: np.ndarray) -> Gap:
         """See `Spread`."""
         drawn = self.draws @ weights
-        bias = float(drawn.mean() - self.centre @ weights)
+        low, high = _percentiles(drawn)
+        return _settled(value, min(low, value), max(high, value), _p(value, float(drawn.std())))
+
+
+@dataclass(frozen=True, slots=True)
+class BiasedDraws:
+    """The same for errors that are never below 0, so that noise adds to them.
+
+    The percentile interval is moved by the bootstrap's own estimate of the bias, widened by what
+    may not be there at all, and stretched to hold the estimate.
+
+    Args:
+        draws: (R, M) the number of each model on each resample.
+        bias: (M,) by how much each is too large.
+        slack: (M,) by how much each may be smaller still, once the bias is taken off.
+    """
+
+    draws: np.ndarray
+    bias: np.ndarray
+    slack: np.ndarray
+
+    def gap(self, value: float, weights: np.ndarray) -> Gap:
+        """See `Spread`."""
+        drawn, bias = self.draws @ weights, float(self.bias @ weights)
         low, high = (end - bias for end in _percentiles(drawn))
+        low -= float(np.maximum(weights, 0) @ self.slack)
+        high += float(np.maximum(-weights, 0) @ self.slack)
         p = _p(value - bias, float(drawn.std()))
         return _settled(value, min(low, value), max(high, value), p)
 
@@ -94,7 +115,11 @@ class Proportions:
         if size <= 0 or len(first) != 1 or len(second) != 1 or np.count_nonzero(weights) != 2:
             raise ValueError(f"two proportions are compared, not {weights}")
         found = paired_proportions(self.hits[first[0]], self.hits[second[0]])
-        return Gap(value, size * found.low, size * found.high, found.p)
+        low, high, p = found.low, found.high, found.p
+        assert low is not None, "Newcombe's interval is always there"
+        assert high is not None
+        assert p is not None
+        return Gap(value, size * low, size * high, p)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +140,7 @@ class Covariance:
 
 def _percentiles(drawn: np.ndarray) -> tuple[float, float]:
     """As np.quantile has them, at a fifth of its overhead: claims ask thousands of times."""
-    places = np.array(QUANTILES) * (len(drawn) - 1)
+    places = np.array(TAILS) * (len(drawn) - 1)
     below = np.floor(places).astype(int)
     ordered = np.partition(drawn, [*below, *(below + 1)])
     low, high = ordered[below] + (places - below) * (ordered[below + 1] - ordered[below])
@@ -142,7 +167,7 @@ def over_seeds(gap: Gap, single: np.ndarray) -> Gap:
     if len(single) < 3:
         return gap
     error = float(single.std(ddof=1)) / math.sqrt(len(single))
-    half = float(stats.t.ppf(QUANTILES[1], len(single) - 1)) * error
+    half = float(stats.t.ppf(TAILS[1], len(single) - 1)) * error
     p = 2 * float(stats.t.sf(abs(gap.value) / error, len(single) - 1)) if error else gap.p
     low, high = min(gap.low, gap.value - half), max(gap.high, gap.value + half)
     return Gap(gap.value, low, high, max(gap.p, p))
@@ -165,35 +190,34 @@ def on_logits(gap: Gap) -> Gap:
 # ---------------------------------------------------------------- what is drawn
 
 
-@lru_cache(maxsize=4)
-def _counts(images: int) -> np.ndarray:
-    """(DRAWS, N) uint8: how often each image is drawn, the same for every number of N images."""
-    rng = numpy_rng(0, "pairing", images)
-    rows = np.arange(CHUNK)[:, None] * images
-    chunks = [
-        np.bincount((rng.integers(0, images, (CHUNK, images)) + rows).ravel(), None, CHUNK * images)
-        for _ in range(DRAWS // CHUNK)
-    ]
-    return np.concatenate(chunks).astype(np.uint8).reshape(DRAWS, images)
-
-
 def resampled(columns: np.ndarray) -> np.ndarray:
-    """Sums of each column over images drawn with replacement.
+    """Means of each column over images drawn with replacement, in float64: equal columns stay equal.
 
     Args:
         columns: (N, Q) values per image.
 
     Returns:
-        (DRAWS, Q) sums; the draws are the same in every call with as many images.
+        (DRAWS, Q) means, on the draws of `harness.statistics.weights`.
     """
-    counts = _counts(len(columns))
-    parts = [counts[at : at + CHUNK] @ columns for at in range(0, DRAWS, CHUNK)]
-    return np.concatenate(parts)
+    drawn = [weights @ columns for weights in _weights(len(columns))]
+    return np.concatenate(drawn) / len(columns)
+
+
+def _weights(images: int) -> Iterator[np.ndarray]:
+    """(STEP, N) how often each image is drawn; memory stays low whatever N is."""
+    if images * DRAWS <= CHUNK:
+        whole = weights(images)
+        yield from (whole[at : at + STEP].astype(np.float64) for at in range(0, DRAWS, STEP))
+        return
+    rng = numpy_rng(0, "bootstrap", "images", images)
+    for _ in range(0, DRAWS, STEP):
+        rows = (rng.integers(0, images, images) for _ in range(STEP))
+        yield np.stack([np.bincount(row, minlength=images) for row in rows]).astype(np.float64)
 
 
 def mean_draws(values: np.ndarray) -> Draws:
     """Means over images; `values` is (M, N)."""
-    return Draws(values.mean(1), resampled(values.T) / values.shape[1])
+    return Draws(resampled(values.T))
 
 
 def mean_covariance(values: np.ndarray) -> Covariance:
