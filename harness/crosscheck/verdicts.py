@@ -1,9 +1,11 @@
 """From two runs to a verdict.
 
 identical       equal bits
-equivalent      within the stated tolerance, or the interval of the paired difference inside the margin
+equivalent      lockstep: within the stated tolerance; native: the interval of the paired difference lies
+                inside the margin
 explained       differs, and an entry of the catalogue of known deviations predicts it
-different       the paired interval lies outside zero after Holm over the ledger; no entry predicts it
+different       no entry predicts it, and in lockstep the images differ by more than the tolerance; native:
+                the paired interval lies outside zero after Holm over the ledger
 undecided       neither
 not comparable  with the reason
 missing         the library is not installed
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 MARGIN = 0.01  # of robust accuracy: one point
 TOLERANCE = 1e-6  # of pixels, in lockstep: what float32 rounds
 ROUNDING_ROWS = 1e-5  # of the median row in l2, where rounding grows from step to step
+AGREED = 0.99  # of the outcomes, beside it
 DISTANCE_MARGIN = (
     0.05  # of the median distance, for attacks that look for the smallest perturbation
 )
@@ -196,15 +199,23 @@ def _verdict(subject: Subject, row: LedgerRow, a: Ran, b: Ran) -> LedgerRow:
         return replace(row, verdict="identical", explanation="equal bits")
     if subject.protocol == "lockstep" and (close := _close(subject, a, b)):
         return replace(row, verdict="equivalent", explanation=close)
-    margin = DISTANCE_MARGIN * float(np.median(b.distance)) if subject.minimise else MARGIN
-    if row.low is not None and row.high is not None and max(-row.low, row.high) <= margin:
-        return replace(
-            row, verdict="equivalent", explanation=f"paired interval inside {margin:.3g}"
-        )
+    if subject.protocol == "native" and (inside := _inside(subject, row, b)):
+        return replace(row, verdict="equivalent", explanation=inside)
     known = _predicted(subject, row, a, b)
     if known is not None:
         return replace(row, verdict="explained", explanation=known.name, deviation=known.id)
+    if subject.protocol == "lockstep":
+        what = f"images differ by up to {row.largest:.3g} where every step was the same"
+        return replace(row, verdict="different", explanation=what)
     return replace(row, explanation=row.explanation or "too few samples to tell")
+
+
+def _inside(subject: Subject, row: LedgerRow, b: Ran) -> str:
+    """Why a paired difference is too small to matter, or ""."""
+    margin = DISTANCE_MARGIN * float(np.median(b.distance)) if subject.minimise else MARGIN
+    if row.low is None or row.high is None or max(-row.low, row.high) > margin:
+        return ""
+    return f"paired interval inside {margin:.3g}"
 
 
 def _close(subject: Subject, a: Ran, b: Ran) -> str:
