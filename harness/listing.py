@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from harness.core.errors import UnknownName
 from harness.core.registry import Kind, Plug, registry
 
 if TYPE_CHECKING:
@@ -130,7 +131,11 @@ def explained(name: str) -> str:
     known = {entry.id.upper(): entry for entry in load()}
     entry = known.get(name.upper())
     if entry is None:
-        return checks.explain(name)
+        try:
+            return checks.explain(name)
+        except UnknownName as error:
+            both = [*error.known, *known]
+            raise UnknownName("check or deviation", name.upper(), both) from None
     return (
         f"{entry.id} {entry.name} ({entry.library} {', '.join(entry.versions)})\n\n"
         f"Differs: {entry.differs}\n\nMechanism: {entry.mechanism}\n\n"
@@ -153,6 +158,7 @@ def schema() -> dict[str, Any]:
     Values that depend on the data set and `each` are allowed wherever a value is.
     """
     from harness.suite import AttackSpec, Calibration, Crosscheck, Ood, Shift, Training
+    from harness.suite.notation import OTHER
 
     parts = {
         "shift": Shift,
@@ -161,8 +167,9 @@ def schema() -> dict[str, Any]:
         "crosscheck": Crosscheck,
         "training": Training,
     }
+    by_data = {"type": "object", "propertyNames": {"enum": [*registry.names("data"), OTHER]}}
     sections = {
-        name: {"type": "object", "properties": _properties(part)} for name, part in parts.items()
+        name: {"anyOf": [_section(part), by_data, {"type": "null"}]} for name, part in parts.items()
     }
     uses = {kind: _use_schema(kind) for kind in ("network", "recipe", "attack", "detector", "data")}
     attack = {key: {} for key in AttackSpec.model_fields if key not in ("name", "use")}
@@ -175,6 +182,7 @@ def schema() -> dict[str, Any]:
         "$defs": uses,
         "properties": {
             "title": {"type": "string"},
+            "question": {"type": "string"},
             "include": {"type": "string", "description": "another suite to start from, one level"},
             "data": {"$ref": "#/$defs/data"},
             "seeds": {"type": ["array", "integer"], "items": {"type": "integer"}},
@@ -208,9 +216,10 @@ def _model_schema() -> dict[str, Any]:
     return {"type": "object", "properties": known, "additionalProperties": False}
 
 
-def _properties(part: Any) -> dict[str, Any]:  # noqa: ANN401 -- a pydantic class
+def _section(part: Any) -> dict[str, Any]:  # noqa: ANN401 -- a pydantic class
     docs = {name: {"default": field.default} for name, field in part.model_fields.items()}
-    return {name: value if _plain(value["default"]) else {} for name, value in docs.items()}
+    known = {name: value if _plain(value["default"]) else {} for name, value in docs.items()}
+    return {"type": "object", "properties": known, "additionalProperties": False}
 
 
 def _plain(value: object) -> bool:
