@@ -329,6 +329,8 @@ class _Shard:
 
     def _judge(self, rows: torch.Tensor, z: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
         """Whether the model is wrong at each point; a point where it is breaks its level."""
+        if len(rows) == 0:
+            return torch.zeros(0, dtype=torch.bool, device=z.device)
         label = torch.cat([self.model(z[part]).argmax(1) for part in batches(len(z), JUDGE_BATCH)])
         self.forwards[rows] += 1
         wrong = label != self.y[rows]
