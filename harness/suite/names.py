@@ -34,6 +34,21 @@ def check_names(source: Source, suite: Suite) -> None:
     _check_models(source, suite)
 
 
+PLAIN: dict[str, type | tuple[type, ...]] = {
+    "int": int, "float": (int, float), "bool": bool, "str": str, "None": type(None),
+}  # fmt: skip
+
+
+def _fits(value: object, annotation: str) -> bool:
+    """Whether a value is of an annotated type; types other than plain ones are the plug's to judge."""
+    kinds = [kind.strip() for kind in annotation.split("|")]
+    if not PLAIN.keys() >= set(kinds):
+        return True
+    if isinstance(value, bool):  # which Python counts among the integers
+        return "bool" in kinds
+    return any(isinstance(value, PLAIN[kind]) for kind in kinds)
+
+
 class _Checker:
     """Turns the registry's errors into errors at a place of the file."""
 
@@ -48,9 +63,15 @@ class _Checker:
 
     def use(self, kind: Kind, use: Use, at: Place) -> None:
         try:
-            registry.get(kind, use.name).complete(use.params)
+            plug = registry.get(kind, use.name)
+            plug.complete(use.params)
         except HarnessError as error:
             raise self.source.error(str(error), at) from None
+        for known in plug.parameters:
+            value = use.params.get(known.name, known.default)
+            if known.name in use.params and not _fits(value, known.annotation):
+                message = f"{known.name} of {use.name!r} is {known.annotation}, got {value!r}"
+                raise self.source.error(message, at)
 
     def attack(self, spec: AttackSpec) -> None:
         at = ("attacks", spec.name)
