@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from harness import security_curve
@@ -14,13 +15,11 @@ class Constant(nn.Module):
 
     def __init__(self, hopeless: bool) -> None:
         super().__init__()
-        self.head = nn.Linear(16, 3)
-        nn.init.zeros_(self.head.weight)
-        with torch.no_grad():
-            self.head.bias.copy_(torch.tensor([0.0, 0.0, 5.0] if hopeless else [5.0, 0.0, 0.0]))
+        self.weight = nn.Parameter(torch.zeros(3, 16))
+        self.bias = nn.Parameter(torch.tensor([0.0, 0.0, 5.0] if hopeless else [5.0, 0.0, 0.0]))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(x.flatten(1))
+        return F.linear(x.flatten(1), self.weight, self.bias)
 
 
 def curve(hopeless: bool):
