@@ -176,7 +176,7 @@ def pgd(
     *,
     eps: float = 0.1,
     norm: Literal["linf", "l2", "l1"] = "linf",
-    steps: int = 7,
+    steps: int = 5,
     step_size: float | None = None,
     portion: float = 1.0,
     ramp: float = 0.25,

@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from harness.core.rng import torch_rng
 from harness.models import thin
 from harness.models.stack import Stack
-from harness.recipes import Batch
-from harness.recipes import pgd as attack_by_pgd
+from harness.recipes import Batch, Step, pgd
 from harness.training.health import WINDOW, Epoch, chance
 
 if TYPE_CHECKING:
@@ -142,41 +141,39 @@ class Run:
         course = self.course
         found = {"loss": means[0], "accuracy": means[1]}
         found["val_accuracy"] = self._accuracy(course.val_x, course.val_y)
-        if course.recipe.threat is not None and course.probes(epoch):
+        attack, threat = course.recipe.attack, course.recipe.threat
+        if attack is not None and threat is not None and course.probes(epoch):
             x, y = course.val_x[course.probe], course.val_y[course.probe]
-            found["probe_accuracy"] = self._accuracy(x, y, course.recipe.threat)
+            found["attack_accuracy"] = self._accuracy(x, y, attack)
+            found["probe_accuracy"] = self._accuracy(x, y, _probe(threat))
         for member, history in enumerate(self.history):
             numbers = {name: round(float(values[member]), 6) for name, values in found.items()}
             history.append({"epoch": epoch, **numbers})
 
     def _accuracy(
-        self, x: torch.Tensor, y: torch.Tensor, threat: Threat | None = None
+        self, x: torch.Tensor, y: torch.Tensor, attack: Step | None = None
     ) -> torch.Tensor:
-        """(M,) accuracy on images, attacked with ten steps of PGD where there is a threat."""
+        """(M,) accuracy on images, attacked at the full budget where there is an attack."""
         size = self.course.settings.batch_size
         hits: list[torch.Tensor] = []
         for images, labels in zip(x.split(size), y.split(size), strict=True):
             rows = images.repeat_interleave(self.members, 0)
-            if threat is not None:
-                rows = self._attacked(rows, labels.repeat_interleave(self.members), threat)
+            if attack is not None:
+                rows = self._attacked(rows, labels.repeat_interleave(self.members), attack)
             with torch.no_grad():
                 guess = self.fast(rows).argmax(1).view(-1, self.members)
             hits.append(guess == labels[:, None])
         return torch.cat(hits).float().mean(0)
 
-    def _attacked(self, x: torch.Tensor, y: torch.Tensor, threat: Threat) -> torch.Tensor:
+    def _attacked(self, x: torch.Tensor, y: torch.Tensor, attack: Step) -> torch.Tensor:
         batch = Batch(x, F.one_hot(y, self.course.classes).to(x), len(x))
         with _no_gradients(self.network):
-            return attack_by_pgd(
-                batch,
-                eps=threat.eps,
-                norm=threat.norm,
-                steps=PROBE_STEPS,
-                ramp=0.0,
-                model=self.fast,
-                progress=1.0,
-                rng=self.probe_rng,
-            ).x
+            return attack(batch, model=self.fast, progress=1.0, rng=self.probe_rng).x
+
+
+def _probe(threat: Threat) -> Step:
+    params = {"eps": threat.eps, "norm": threat.norm, "steps": PROBE_STEPS, "ramp": 0.0}
+    return Step("probe", pgd, params, attack=True)
 
 
 def _to_train(networks: Sequence[nn.Module], device: torch.device) -> tuple[nn.Module, nn.Module]:
