@@ -135,6 +135,13 @@ def test_slack_widens_downwards_only(rng):
     assert (second.low, second.high) == pytest.approx((-plain.high, -plain.low + 0.3))
 
 
+def test_slack_does_not_part_equal_outcomes(rng):
+    """Catches a run that differs from itself because its error may be nothing."""
+    draws = np.repeat(rng.normal(1, 0.1, size=(2000, 1)), 2, axis=1)
+    same = BiasedDraws(draws, np.zeros(2), np.full(2, 0.3)).gap(0.0, pair(0, 1))
+    assert same == Gap(0.0, 0.0, 0.0, 1.0)
+
+
 def test_one_image_is_no_difference():
     """Catches an interval of means moved by the draws' own noise: one image of 1000 was enough."""
     values = np.zeros((2, 1000))

@@ -103,6 +103,15 @@ class Columns:
             "robust accuracy", "higher", self.stood(budgets, norm=norm, attack=attack)
         )
 
+    def standing(self, eps: float, *, norm: str, attack: str) -> Number:
+        """Share of the images that stand at one budget."""
+        found = {
+            who: {"id": block["id"], "value": block["value"] > 0}
+            for who, block in self.stood([eps], norm=norm, attack=attack).items()
+        }
+        aligned = align(found, self.keys, self.seeds, "value")
+        return proportion_number(f"robust accuracy at {eps:g}", aligned, "value")
+
     def stood(self, budgets: Sequence[float], *, norm: str = "linf", attack: str = WORST) -> Found:
         """Per image the share of `budgets` at which it stood, as column `value`."""
         return {
@@ -136,11 +145,18 @@ class Columns:
 
     def brier(self, scaling: str = "none") -> Number:
         """Brier score."""
+        return self._loss("Brier", "brier", scaling)
+
+    def nll(self, scaling: str = "none") -> Number:
+        """Negative log-likelihood, in nats."""
+        return self._loss("NLL", "nll", scaling)
+
+    def _loss(self, title: str, column: str, scaling: str) -> Number:
         found = {
-            who: {"id": block["id"], "value": block["brier"]}
+            who: {"id": block["id"], "value": block[column]}
             for who, block in self.samples.found("calibration", scaling).items()
         }
-        return self._mean("Brier", "lower", found)
+        return self._mean(title, "lower", found)
 
     def binned(self, bins: int, scaling: str = "none") -> tuple[Number, Number]:
         """Expected and RMS calibration error."""

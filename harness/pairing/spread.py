@@ -87,6 +87,8 @@ class BiasedDraws:
     def gap(self, value: float, weights: np.ndarray) -> Gap:
         """See `Spread`."""
         drawn, bias = self.draws @ weights, float(self.bias @ weights)
+        if np.abs(drawn).max() < ROUNDING:
+            return Gap(0.0, 0.0, 0.0, 1.0)  # the same outcomes have the same error, however small
         low, high = (end - bias for end in _percentiles(drawn))
         low -= float(np.maximum(weights, 0) @ self.slack)
         high += float(np.maximum(-weights, 0) @ self.slack)
