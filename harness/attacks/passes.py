@@ -110,11 +110,10 @@ class PatchPool:
         """(N, rows, columns, C * h * w) patches in steps of two, and their numbers."""
         above, left = self.padding
         height, width = self.patch
-        padded = F.pad(x, (left, left, above, above))
+        padded = F.pad(x.to(self.columns.dtype), (left, left, above, above))
         across = padded.unfold(2, height, 2).unfold(3, width, 2)  # (N, C, rows, columns, h, w)
         rows, columns = across.shape[2:4]
-        patches = across.permute(0, 2, 3, 1, 4, 5).flatten(3)
-        return patches.to(self.columns.dtype), rows, columns
+        return across.permute(0, 2, 3, 1, 4, 5).flatten(3), rows, columns
 
     def backward(self, kept: Tensors, gradient: torch.Tensor) -> Tensors:
         where, out, x = kept
@@ -122,7 +121,7 @@ class PatchPool:
         if self.relu:
             flat = aten.threshold_backward(flat, out, 0.0)
         placed = where.bitwise_and_(flat.view(where.dtype)).view(out.dtype)
-        parts = torch.bmm(placed, self.filters).float().sum(0)
+        parts = torch.bmm(placed, self.filters).sum(0, dtype=torch.float32)
         above, left = self.padding
         height, width = x.shape[2] + 2 * above, x.shape[3] + 2 * left
         stacked = parts.view(len(x), -1, parts.shape[1]).transpose(1, 2)
