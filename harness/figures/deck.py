@@ -257,6 +257,8 @@ def _findings(deck: Deck) -> list[Record]:
 
 def _tradeoff(deck: Deck) -> list[Record]:
     """A record a model, with value, low and high of every summary column under short names."""
+    if not deck.columns:
+        return []
     made: dict[str, Record] = {
         name: {"model": name, "family": deck.families[name]} for name in deck.models
     }

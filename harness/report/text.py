@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 MINUS = "\u2212"
 NONE = "\u2013"
 MARKED = re.compile(r"([\\`*\[\]<>|~&$]|(?<!\w)_|_(?!\w))")
-AT_START = re.compile(r"^(\s*)([#+\-=]|\d+[.)])")
+AT_START = re.compile(r"^(\d*)((?<=\d)[.)](?=\s|$)|(?<!\d)[#+\-=])")
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_",
     "%": r"\%", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",

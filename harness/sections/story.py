@@ -78,11 +78,16 @@ class Story:
     @cached_property
     def specs(self) -> dict[str, dict[str, Any]]:
         """Name -> Vega-Lite specification of the charts that this run can fill."""
-        return {one.name: one.spec(self.deck) for one in charts() if one.possible(self.deck)}
+        return {one.name: one.spec(self.deck) for one in charts() if one.name in self.drawn}
+
+    @cached_property
+    def drawn(self) -> set[str]:
+        """Names of the charts that this run can fill."""
+        return {one.name for one in charts() if one.possible(self.deck)}
 
     def chart(self, name: str, caption: str) -> list[Chart]:
         """The chart in a list, or an empty one where the run can't fill it."""
-        return [Chart(name, caption)] if name in self.specs else []
+        return [Chart(name, caption)] if name in self.drawn else []
 
     def images(self, *names: str) -> list[Images]:
         """Those of the galleries that the run holds."""

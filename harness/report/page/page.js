@@ -118,6 +118,7 @@
     controls.replaceChildren();
     const result = await vegaEmbed(place, spec, { actions: false, renderer: "svg", bind: controls, logLevel: ERRORS });
     views.set(figure, result.view);
+    place.querySelector("svg").setAttribute("aria-hidden", "true"); // its box has the description
     figure.dataset.width = width;
     place.classList.add("drawn");
   }
