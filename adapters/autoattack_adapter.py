@@ -93,7 +93,7 @@ def run(task: Task, how: Translation) -> torch.Tensor | tuple[torch.Tensor, torc
         if kind.__name__ == "AutoAttack":
             found, labels = attack.run_standard_evaluation(task.x, task.y, **how.call)
             return found, labels != task.y
-        return attack.perturb(task.x.clone(), task.y.clone())
+        return attack.perturb(task.x.clone(), task.y.clone()).detach()
 
 
 def _class(name: str) -> Callable[..., Any]:

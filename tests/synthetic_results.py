@@ -26,7 +26,18 @@ CORRUPTIONS = [
     "brightness", "translate", "stripe", "fog", "spatter", "dotted_line", "zigzag", "canny_edges",
 ]  # fmt: skip
 DROPS = [0.01, 0.05, 0.04, 0.06, 0.015, 0.05, 0.06, 0.01, 0.38, 0.11, 0.2, 0.015, 0.012, 0.09, 0.28]
-DETECTORS = ["msp", "max_logit", "energy", "entropy", "odin", "mahalanobis", "knn", "vim", "react", "gen"]
+DETECTORS = [
+    "msp",
+    "max_logit",
+    "energy",
+    "entropy",
+    "odin",
+    "mahalanobis",
+    "knn",
+    "vim",
+    "react",
+    "gen",
+]
 BUDGETS = {
     "linf": [0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5],
     "l2": [0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0],
@@ -119,7 +130,12 @@ class Maker:
     def keep(self, table: str, latent: Latent, seed: int, n: int, **columns):
         columns = {name: np.broadcast_to(value, n) for name, value in columns.items()}
         self.tables[table].append(
-            {"model": np.full(n, latent.name), "seed": np.full(n, seed), "id": np.arange(n), **columns}
+            {
+                "model": np.full(n, latent.name),
+                "seed": np.full(n, seed),
+                "id": np.arange(n),
+                **columns,
+            }
         )
 
     def margin(self, latent: Latent, drop: float = 0.0) -> np.ndarray:
@@ -135,10 +151,17 @@ class Maker:
 
     def adversarial(self, latent: Latent, seed: int, right: np.ndarray) -> None:
         right = right[: self.attacked]
-        strength = np.exp(0.35 * self.rng.normal(size=self.attacked) - 0.1 * self.hard[: self.attacked])
+        strength = np.exp(
+            0.35 * self.rng.normal(size=self.attacked) - 0.1 * self.hard[: self.attacked]
+        )
         worst = np.full(self.attacked, np.inf)
         for (attack, norm), factor in ATTACKS.items():
-            radius = latent.radius * factor * strength * np.exp(0.03 * self.rng.normal(size=self.attacked))
+            radius = (
+                latent.radius
+                * factor
+                * strength
+                * np.exp(0.03 * self.rng.normal(size=self.attacked))
+            )
             if attack == "fgsm" and latent.attack == "fgsm":
                 radius = radius * 1.5 + 0.2 * (latent.eps == 0.3)
             broken = self._first(radius, BUDGETS[norm], right)
@@ -152,7 +175,9 @@ class Maker:
             self.row(latent, seed, "adversarial", case_text(attack="unseen", norm="linf", eps="mean"), "robust_gap", gap, gap - 0.01, gap + 0.01, self.attacked, "lower")  # fmt: skip
         eps = latent.eps or 0.2
         few = min(200, self.attacked)
-        square = np.where(worst[:few] > eps, np.inf, np.where(self.rng.random(few) < 0.8, eps, np.inf))
+        square = np.where(
+            worst[:few] > eps, np.inf, np.where(self.rng.random(few) < 0.8, eps, np.inf)
+        )
         self._attack_rows(latent, seed, "square", "linf", np.where(right[:few], square, 0.0), [eps])
 
     @staticmethod
@@ -169,7 +194,9 @@ class Maker:
     def _mean_row(self, latent, seed, axis, case, metric, values, better="higher"):
         half = 1.96 * values.std() / math.sqrt(len(values))
         mean = values.mean()
-        self.row(latent, seed, axis, case, metric, mean, mean - half, mean + half, len(values), better)
+        self.row(
+            latent, seed, axis, case, metric, mean, mean - half, mean + half, len(values), better
+        )
 
     def shift(self, latent: Latent, seed: int) -> None:
         right = []
@@ -194,7 +221,9 @@ class Maker:
                 score[name] = self.rng.normal(gap, 1.2, size=self.n)
             if not self.ood:
                 return
-            edges = np.linspace(min(map(np.min, score.values())), max(map(np.max, score.values())), 31)
+            edges = np.linspace(
+                min(map(np.min, score.values())), max(map(np.max, score.values())), 31
+            )
             for name, found in score.items():
                 self.keep("ood", latent, seed, self.n, detector=detector, set=name, score=found)
                 count, _ = np.histogram(found, edges)
@@ -215,7 +244,9 @@ class Maker:
 
     def calibration(self, latent: Latent, seed: int, right: np.ndarray) -> None:
         for scaling, temper in (("none", latent.sharp), ("temperature", 1.0)):
-            logit = 4.5 * temper + 1.5 * right - 0.8 * self.hard + 0.5 * self.rng.normal(size=self.n)
+            logit = (
+                4.5 * temper + 1.5 * right - 0.8 * self.hard + 0.5 * self.rng.normal(size=self.n)
+            )
             confidence = 0.1 + 0.9 / (1 + np.exp(-logit))
             brier = np.where(right, (1 - confidence) ** 2, 1 + confidence**2) * 1.1
             nll = -np.log(np.where(right, confidence, (1 - confidence) / 9 + 1e-9))
@@ -330,7 +361,9 @@ def _run(latents, maker, classes, *, faults):
     def split(role, name, title, count, draw=""):
         return {"role": role, "name": name, "title": title, "n": count, "digest": "cd" * 32, "source": f"{title}, published files", "draw": draw}  # fmt: skip
 
-    def attack(name, title, norm, *, headline, n=maker.attacked, budgets=None, knowledge="white box"):
+    def attack(
+        name, title, norm, *, headline, n=maker.attacked, budgets=None, knowledge="white box"
+    ):
         return {"name": name, "title": title, "norm": norm, "params": {"steps": 40, "step_size": None, "restarts": 1}, "budgets": budgets or BUDGETS[norm], "n": n, "knowledge": knowledge, "goal": "untargeted", "headline": headline}  # fmt: skip
 
     def job(title, kind, status="ok", reason="", name=""):
@@ -401,7 +434,28 @@ def _ledger(rng, latents):
         )  # fmt: skip
 
 
-IDS = ["R1", "R2", "R3", "R4", "S1", "S2", "S3", "S4", "S5", "S6", "O1", "O2", "O3", "O4", "O5", "C1", "C2", "C3", "T1", "T2"]
+IDS = [
+    "R1",
+    "R2",
+    "R3",
+    "R4",
+    "S1",
+    "S2",
+    "S3",
+    "S4",
+    "S5",
+    "S6",
+    "O1",
+    "O2",
+    "O3",
+    "O4",
+    "O5",
+    "C1",
+    "C2",
+    "C3",
+    "T1",
+    "T2",
+]
 AXES = {"R": "adversarial", "S": "shift", "O": "ood", "C": "calibration", "T": "trade-off"}
 
 

@@ -155,3 +155,12 @@ def test_a_sample_that_was_wrong_before_is_no_news_to_square():
     """Catches Square compared with robust accuracy instead of sample by sample."""
     facts = replace(RELATIONS, square=SOME & (np.arange(N) % 2 == 0))
     assert CHECKS["H44"](facts) == []
+
+
+def test_a_check_does_without_an_attack_that_failed():
+    """Catches a report that a single failed job brings down."""
+    left = {name: values for name, values in RELATIONS.broken.items() if name != "pgd"}
+    facts = replace(RELATIONS, broken=left)
+    assert [
+        one.check for check in CHECKS if check.stage == "relation" for one in check(facts)
+    ] == []

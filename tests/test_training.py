@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from harness import models
-from harness.core.errors import DataError
+from harness.core.errors import DataError, ModelError
 from harness.core.registry import registry
 from harness.core.rng import numpy_rng
 from harness.core.types import Split, Use, array_digest
@@ -208,7 +208,7 @@ def test_stacked_members_draw_their_own_squares():
 def test_a_stack_refuses_networks_whose_statistics_it_would_lose():
     with torch.random.fork_rng():
         network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
-    with pytest.raises(ValueError, match="buffers"):
+    with pytest.raises(ModelError, match="buffers"):
         Stack([network, network])
 
 

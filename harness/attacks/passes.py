@@ -69,7 +69,7 @@ class PatchPool:
 
     A pooled value sees a patch one pixel larger than the filter. Each of the four places in its
     window is the patch times filters shifted within it, so that four products of shape
-    (patches, pixels) x (pixels, filters) give four planes, and their maximum is the pooled layer.
+    (patches, pixels) x (pixels, filters) give four planes, whose maximum is the pooled layer.
 
     Which place holds the maximum (the first, if several, as in PyTorch) is kept as a mask of bits,
     and the gradient is and-ed with it: integers are several times faster there than bfloat16.
@@ -82,8 +82,7 @@ class PatchPool:
         for down in (0, 1):
             for right in (0, 1):
                 shifted[down, right, ..., down : down + height, right : right + width] = weight
-        self.filters = shifted.view(4, filters, -1).to(dtype)  # (4, O, pixels of a patch)
-        self.columns = self.filters.transpose(1, 2).contiguous()
+        self.places = [place.to(dtype) for place in shifted.view(4, filters, -1)]  # (O, pixels)
         self.bias = None if layer.bias is None else layer.bias.detach().to(dtype)
         self.padding, self.patch, self.relu = _padding(layer), (height + 1, width + 1), relu
 
@@ -96,35 +95,36 @@ class PatchPool:
 
     def forward(self, *given: torch.Tensor, keep: bool) -> tuple[torch.Tensor, Tensors]:
         patches, rows, columns = self._patches(given[0])
-        planes = torch.matmul(patches.flatten(0, 2), self.columns)  # (4, N * rows * columns, O)
-        pooled = torch.maximum(
-            torch.maximum(planes[0], planes[1]), torch.maximum(planes[2], planes[3])
-        )
-        where = _first(planes, pooled) if keep else planes
-        out = pooled if self.bias is None else pooled.add_(self.bias)
-        out = out.relu_() if self.relu else out
+        flat = patches.flatten(0, 2)
+        planes = [F.linear(flat, place, self.bias) for place in self.places]
+        pooled = torch.maximum(torch.maximum(*planes[:2]), torch.maximum(*planes[2:]))
+        where = _first(planes, pooled) if keep else []
+        out = pooled.relu_() if self.relu else pooled
         images = out.view(len(given[0]), rows, columns, -1).permute(0, 3, 1, 2)
-        return images, (where, out, given[0]) if keep else ()
+        return images, (given[0], out, *where) if keep else ()
 
     def _patches(self, x: torch.Tensor) -> tuple[torch.Tensor, int, int]:
         """(N, rows, columns, C * h * w) patches in steps of two, and their numbers."""
         above, left = self.padding
         height, width = self.patch
-        padded = F.pad(x.to(self.columns.dtype), (left, left, above, above))
+        padded = F.pad(x.to(self.places[0].dtype), (left, left, above, above))
         across = padded.unfold(2, height, 2).unfold(3, width, 2)  # (N, C, rows, columns, h, w)
         rows, columns = across.shape[2:4]
         return across.permute(0, 2, 3, 1, 4, 5).flatten(3), rows, columns
 
     def backward(self, kept: Tensors, gradient: torch.Tensor) -> Tensors:
-        where, out, x = kept
+        x, out, *where = kept
         flat = gradient.to(out.dtype).permute(0, 2, 3, 1).reshape(out.shape)
         if self.relu:
             flat = aten.threshold_backward(flat, out, 0.0)
-        placed = where.bitwise_and_(flat.view(where.dtype)).view(out.dtype)
-        parts = torch.bmm(placed, self.filters).sum(0, dtype=torch.float32)
+        bits = flat.view(BITS[flat.dtype])
+        placed = [mask.bitwise_and_(bits).view(flat.dtype) for mask in where]
+        parts = placed[0] @ self.places[0]
+        for plane, place in zip(placed[1:], self.places[1:], strict=True):
+            parts.addmm_(plane, place)
         above, left = self.padding
         height, width = x.shape[2] + 2 * above, x.shape[3] + 2 * left
-        stacked = parts.view(len(x), -1, parts.shape[1]).transpose(1, 2)
+        stacked = parts.view(len(x), -1, parts.shape[1]).transpose(1, 2).float()
         image = F.fold(stacked, (height, width), self.patch, stride=2)
         return (image[:, :, above : height - above, left : width - left],)
 
@@ -132,15 +132,15 @@ class PatchPool:
 BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
 
 
-def _first(planes: torch.Tensor, largest: torch.Tensor) -> torch.Tensor:
-    """All bits set in the first of (4, M, O) planes that holds the (M, O) maximum; in place."""
-    bits = BITS[planes.dtype]
-    mask = planes.view(bits).eq_(largest.view(bits)).neg_()
-    taken = mask[0]
-    for plane in mask[1:]:
-        plane.bitwise_and_(~taken)
-        taken = taken | plane
-    return mask
+def _first(planes: list[torch.Tensor], largest: torch.Tensor) -> list[torch.Tensor]:
+    """For each plane all bits set where it is the first that holds the maximum; in its place."""
+    bits = BITS[largest.dtype]
+    masks = [plane.view(bits).eq_(largest.view(bits)).neg_() for plane in planes]
+    taken = masks[0]
+    for mask in masks[1:]:
+        mask.bitwise_and_(~taken)
+        taken = taken | mask
+    return masks
 
 
 FEW = 64  # pixels in a patch: beyond, oneDNN's convolution of the same layer is as fast

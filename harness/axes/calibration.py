@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 NONE, TEMPERATURE = "none", "temperature"
 BINNED: tuple[statistics.BinnedKind, ...] = ("ece", "mce", "rms_calibration_error")
+INTERVALS = {
+    "brier": functools.partial(statistics.mean, largest=2.0),
+    "nll": statistics.mean_nll,
+}
 PLAIN = ("ace", "rms_equal_mass")  # no interval of ours covers for these
 
 
@@ -75,7 +79,8 @@ def _scaling(view: View, who: Who, scaling: str, bins: int, measured: Measured) 
         )
     )
     right = (probs.argmax(1) == labels).astype(np.float64)
-    measured.rows.append(tell("overconfidence", statistics.mean(probs.max(1) - right)))
+    gap = statistics.mean_difference(probs.max(1), right, largest=1.0)
+    measured.rows.append(tell("overconfidence", gap.estimate))
     _proper(view, who, scaling, probs, labels, tell, measured)
     _witnesses(view, who, scaling, tell, measured)
     _exhibit(view, who, scaling, probs, labels, bins, measured)
@@ -110,7 +115,7 @@ def _proper(
     baseline = view.baseline(who)
     theirs = probabilities(view, baseline, scaling) if baseline else None
     for name, values in samples.items():
-        found = tell(name, statistics.mean(values))
+        found = tell(name, INTERVALS[name](values))
         measured.rows.append(found)
         if theirs is not None:
             other = getattr(metrics, f"sample_{name}")(*theirs)

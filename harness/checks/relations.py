@@ -69,7 +69,9 @@ class Relations:
     def white_box(self) -> np.ndarray:
         """(n,) bool: broken by any attack that uses the model's gradients."""
         vectors = [
-            self.broken[name] for name, kind in self.kinds.items() if kind in ("gradient", "margin")
+            self.broken[name]
+            for name, kind in self.kinds.items()
+            if kind in ("gradient", "margin") and name in self.broken
         ]
         return np.logical_or.reduce(vectors) if vectors else ~self.clean
 

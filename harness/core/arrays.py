@@ -28,7 +28,9 @@ def checked_probs(probs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np
     if labels.shape != probs.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"labels must be {len(probs)} integers, got {labels.dtype}{labels.shape}")
     if not np.isfinite(probs).all() or probs.min() < 0 or probs.max() > 1:
-        raise ValueError(f"probs must lie in [0, 1] (logits go through softmax first), got [{probs.min()}, {probs.max()}]")
+        raise ValueError(
+            f"probs must lie in [0, 1] (logits go through softmax first), got [{probs.min()}, {probs.max()}]"
+        )
     worst = float(np.abs(probs.sum(1) - 1).max())
     if worst > ROUNDING:
         raise ValueError(f"rows of probs must have sum 1, one is {worst:.1e} off")

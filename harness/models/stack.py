@@ -13,6 +13,8 @@ import torch
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from harness.core.errors import ModelError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -24,13 +26,13 @@ class Stack(nn.Module):
         networks: at least one, without buffers; they stay as they are.
 
     Raises:
-        ValueError: no networks, or networks with buffers, whose updates would be lost.
+        ModelError: no networks, or networks with buffers, whose updates would be lost.
     """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         super().__init__()
         if not networks or any(True for network in networks for _ in network.buffers()):
-            raise ValueError("a stack takes at least one network, and none with buffers")
+            raise ModelError("a stack takes at least one network, and none with buffers")
         stacked, _ = stack_module_state(list(networks))
         self.members = len(networks)
         # A dot may not stand in a parameter's name.

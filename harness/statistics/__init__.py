@@ -10,6 +10,7 @@ from harness.statistics.families import detectable_difference, gate, holm
 from harness.statistics.means import (
     mean,
     mean_difference,
+    mean_nll,
     mean_over_cases,
     over_seeds,
     relative_error,
@@ -31,6 +32,7 @@ __all__ = [
     "holm",
     "mean",
     "mean_difference",
+    "mean_nll",
     "mean_over_cases",
     "over_seeds",
     "paired_proportions",

@@ -1,24 +1,35 @@
 """Intervals of binned calibration errors, and the floor that a calibrated model shows.
 
-The plain percentile bootstrap of a binned error does not cover (0 % where the true ECE is 0): it
-adds its own bias to the estimate's. Here it is moved by that bias and cut at 0, and an estimate
-that a calibrated model would show as well gets 0 as its lower end.
+A binned error is a sum of absolute gaps, so noise adds to it, and no bootstrap covers: a resample
+has the noise twice (plain percentiles cover 0 % where the true ECE is 0; moved by the bootstrap's
+own bias and cut at the floor they still cover 68 to 90 % at 0.005). Here a test is inverted instead:
+the gaps of the bins are shrunk, bin by bin and by what they are worth in standard errors, until
+labels drawn from the model with such gaps would show an error as large as the one seen in 2.5 % of
+cases; the error of these gaps is the lower end. Enlarging them gives the upper one. At the end of the
+path stands the calibrated model, so an error below its 97.5 % quantile, the floor, has 0 as lower
+end.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from harness import metrics
+from harness.core.arrays import top_label
 from harness.core.rng import numpy_rng
-from harness.statistics.estimates import Estimate
-from harness.statistics.means import TAILS, resampled
+from harness.statistics.estimates import TAILS, Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BinnedKind = Literal["ece", "mce", "rms_calibration_error"]
 NULL_DRAWS = 200
+DRAWS = 1000  # a step of the search
+STEPS = 11  # halvings: an end is found within 1/2000 of its range
+ROUNDING = 1e-9  # relative: equal errors must compare as equal
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,79 +45,167 @@ class Floor:
     high: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Bins:
+    """The bins that hold samples.
+
+    Args:
+        n: samples in all.
+        count: (B,) samples a bin.
+        confidence: (B,) mean confidence.
+        right: (B,) how many are right.
+    """
+
+    n: int
+    count: np.ndarray
+    confidence: np.ndarray
+    right: np.ndarray
+
+    @property
+    def share(self) -> np.ndarray:
+        """(B,) share of the samples."""
+        return self.count / self.n
+
+    @property
+    def gaps(self) -> np.ndarray:
+        """(B,) share times (confidence - accuracy)."""
+        return self.share * self.confidence - self.right / self.n
+
+    @property
+    def error(self) -> np.ndarray:
+        """(B,) standard errors of the gaps; half a sample keeps those of unanimous bins above 0."""
+        accuracy = (self.right + 0.5) / (self.count + 1)
+        return np.sqrt(self.count * accuracy * (1 - accuracy)) / self.n
+
+    def accuracy(self, gaps: np.ndarray) -> np.ndarray:
+        """(B,) accuracy of each bin if these were its gaps."""
+        return np.clip(self.confidence - gaps / self.share, 0.0, 1.0)
+
+    def measure(self, gaps: np.ndarray, kind: BinnedKind) -> np.ndarray:
+        """Error of (..., B) gaps."""
+        if kind == "ece":
+            return np.abs(gaps).sum(-1)
+        if kind == "mce":
+            return (np.abs(gaps) / self.share).max(-1)
+        return np.sqrt((np.square(gaps) / self.share).sum(-1))
+
+
 def binned_error(
     probs: np.ndarray, labels: np.ndarray, kind: BinnedKind, *, bins: int = 15
 ) -> Estimate:
     """A binned calibration error of the top label with its interval.
+
+    The maximum calibration error has none that covers: a bin with one sample decides it.
 
     Args:
         probs: (N, K) float64 probabilities.
         labels: (N,) true classes.
         kind: which error.
         bins: equal-width bins.
+
+    Source: Chuang and Lai 2000, "Hybrid resampling methods for confidence intervals", for tests
+        inverted along a path through the data.
     """
-    confidence, right, index = _parts(probs, labels, bins)
-    sums = _sums(confidence, right, index, bins)
-    value = float(_error(sums, kind))
-    null = _null(confidence, index, bins, kind)
-    draws = _error(resampled(_columns(confidence, right, index, bins)).astype(np.float64), kind)
-    bias = float(draws.mean()) - value
-    low, high = np.quantile(draws, TAILS) - bias
-    above = value >= np.quantile(null, TAILS[1])
-    low = max(0.0, float(low)) if above else 0.0
-    upper = float(max(high, value))
+    found = _binned(probs, labels, bins)
+    value = float(found.measure(found.gaps, kind))
+    if kind == "mce":
+        return Estimate(value, None, None, found.n, "no interval covers a maximum over bins")
+    search = _Search(found, kind, value, numpy_rng(0, "calibration", kind, found.n))
+    low = 0.0 if value <= floor(probs, labels, kind, bins=bins).high else search.low()
     return Estimate(
-        value, min(low, value), upper, len(labels), "bias-shifted bootstrap, null floor"
+        value, min(low, value), max(search.high(), value), found.n, "inverted test, null floor"
     )
 
 
-def floor(probs: np.ndarray, labels: np.ndarray, *, bins: int = 15) -> Floor:
-    """The ECE that a calibrated model with the same confidences would show."""
-    confidence, _, index = _parts(probs, labels, bins)
-    null = _null(confidence, index, bins, "ece")
+def floor(
+    probs: np.ndarray, labels: np.ndarray, kind: BinnedKind = "ece", *, bins: int = 15
+) -> Floor:
+    """The error that a calibrated model with the same confidences would show.
+
+    Correctness is drawn NULL_DRAWS times from the confidences themselves.
+    """
+    confidence = np.sort(top_label(probs, labels)[0])
+    found = _binned(probs, labels, bins)
+    rng = numpy_rng(0, "calibrated", found.n)
+    starts = np.cumsum(found.count) - found.count
+    gaps = np.empty((NULL_DRAWS, len(starts)))
+    for row in gaps:
+        row[:] = np.add.reduceat(confidence - (rng.random(found.n) < confidence), starts)
+    null = found.measure(gaps / found.n, kind)
     return Floor(float(null.mean()), float(np.quantile(null, TAILS[1])))
 
 
-def _parts(
-    probs: np.ndarray, labels: np.ndarray, bins: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    confidence = probs.max(1).astype(np.float64)
-    right = (probs.argmax(1) == labels).astype(np.float64)
-    return confidence, right, metrics.bin_index(confidence, bins)
+def _binned(probs: np.ndarray, labels: np.ndarray, bins: int) -> _Bins:
+    confidence, right = top_label(probs, labels)
+    index = metrics.bin_index(confidence, bins)
+    count = np.bincount(index)
+    held = count > 0
+    means = np.bincount(index, confidence)[held] / count[held]
+    return _Bins(len(index), count[held], means, np.bincount(index, right)[held])
 
 
-def _columns(confidence: np.ndarray, right: np.ndarray, index: np.ndarray, bins: int) -> np.ndarray:
-    """(N, 2 * bins): gap and presence of each sample in its bin, so that means over rows suffice."""
-    columns = np.zeros((len(index), 2 * bins), np.float32)
-    rows = np.arange(len(index))
-    columns[rows, index] = right - confidence
-    columns[rows, bins + index] = 1
-    return columns
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """The two ends of the interval, along the two paths from the gaps seen."""
+
+    bins: _Bins
+    kind: BinnedKind
+    value: float
+    rng: np.random.Generator
+
+    def low(self) -> float:
+        """Gaps of fewer than `cut` standard errors vanish, the others lose as much."""
+        gaps, error = self.bins.gaps, self.bins.error
+
+        def shrunk(cut: float) -> np.ndarray:
+            return np.sign(gaps) * np.maximum(np.abs(gaps) - cut * error, 0.0)
+
+        seen = self.value * (1 - ROUNDING)
+        cut = _last(
+            lambda cut: self._share(shrunk(cut), lambda drawn: drawn >= seen) >= TAILS[0],
+            0.0,
+            float((np.abs(gaps) / error).max()),
+        )
+        return self._true(shrunk(cut))
+
+    def high(self) -> float:
+        """Gaps grow by their variances; a bin without a mistake grows over-confident."""
+        bins = self.bins
+        outwards = np.where((bins.gaps >= 0) | (bins.right == bins.count), 1.0, -1.0)
+        step = outwards * bins.error**2 / bins.error.max()
+
+        def grown(size: float) -> np.ndarray:
+            return bins.gaps + size * step
+
+        seen = self.value * (1 + ROUNDING)
+
+        def accepted(size: float) -> bool:
+            return self._share(grown(size), lambda drawn: drawn <= seen) >= TAILS[0]
+
+        far = 0.5
+        while accepted(far) and far < 1e9:  # every bin is as wrong as it can be long before
+            far *= 2
+        return self._true(grown(_last(accepted, 0.0, far)))
+
+    def _true(self, gaps: np.ndarray) -> float:
+        """Error of a model with these gaps, as far as accuracies in [0, 1] allow them."""
+        possible = self.bins.share * (self.bins.confidence - self.bins.accuracy(gaps))
+        return float(self.bins.measure(possible, self.kind))
+
+    def _share(self, gaps: np.ndarray, event: Callable[[np.ndarray], np.ndarray]) -> float:
+        """Share of draws from a model with these gaps whose error has the property."""
+        bins = self.bins
+        right = self.rng.binomial(bins.count, bins.accuracy(gaps), (DRAWS, len(bins.count)))
+        drawn = bins.share * bins.confidence - right / bins.n
+        return float(event(bins.measure(drawn, self.kind)).mean())
 
 
-def _sums(confidence: np.ndarray, right: np.ndarray, index: np.ndarray, bins: int) -> np.ndarray:
-    gap = np.bincount(index, right - confidence, minlength=bins)
-    count = np.bincount(index, minlength=bins)
-    return np.concatenate([gap, count]) / len(index)
-
-
-def _error(sums: np.ndarray, kind: BinnedKind) -> np.ndarray:
-    """Error from (..., 2 * bins) mean gaps and shares of the bins."""
-    gap, share = np.split(np.asarray(sums, np.float64), 2, axis=-1)
-    held = np.where(share > 0, share, 1.0)
-    inside = np.where(share > 0, np.abs(gap) / held, 0.0)
-    if kind == "ece":
-        return np.abs(gap).sum(-1)
-    if kind == "mce":
-        return inside.max(-1)
-    return np.sqrt((share * inside**2).sum(-1))
-
-
-def _null(confidence: np.ndarray, index: np.ndarray, bins: int, kind: BinnedKind) -> np.ndarray:
-    """(NULL_DRAWS,) errors with correctness drawn from the confidences themselves."""
-    rng = numpy_rng(0, "calibrated", len(confidence))
-    found = np.empty(NULL_DRAWS)
-    for draw in range(NULL_DRAWS):
-        right = (rng.random(len(confidence)) < confidence).astype(np.float64)
-        found[draw] = _error(_sums(confidence, right, index, bins), kind)
-    return found
+def _last(accepted: Callable[[float], bool], inner: float, outer: float) -> float:
+    """About the last point between `inner`, which is accepted, and `outer`, which is not."""
+    for _ in range(STEPS):
+        middle = (inner + outer) / 2
+        if accepted(middle):
+            inner = middle
+        else:
+            outer = middle
+    return (inner + outer) / 2

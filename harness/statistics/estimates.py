@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 Z = 1.959963984540054  # standard normal quantile of 0.975
-LEVEL = 0.95
+TAILS = (0.025, 0.975)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Estimate:
         low: lower end, or None where no interval covers.
         high: upper end, or None.
         n: samples it rests on.
-        method: how the interval was made.
+        method: how the interval was made, or why there is none.
     """
 
     value: float
@@ -32,7 +32,7 @@ class Difference:
     """A paired difference a - b with its 95 % interval.
 
     Args:
-        value: mean of a minus mean of b.
+        value: number of a minus number of b.
         low: lower end, or None where no interval covers.
         high: upper end, or None.
         p: two-sided p value, or None where there is no test.

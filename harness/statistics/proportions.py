@@ -1,13 +1,25 @@
-"""Shares of right answers, and paired differences of two of them."""
+"""Shares of right answers, and paired differences of two of them.
+
+Both intervals invert a score test. Where few samples speak, such an interval alone falls short of
+95 % (Wilson's covers 84 % at the worst, 92 % of 1,000 images at accuracy 0.999), so it is stretched
+to what the exact test accepts.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, special
 
-from harness.statistics.estimates import Difference, Estimate, Z
+from harness.statistics.estimates import TAILS, Difference, Estimate, Z
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SCARCE = 8  # hits or misses up to which Wilson's interval is stretched to the exact one
+DECISIVE = 6  # discordant pairs below which even a clean sweep is not significant: 5 : 0 has p 0.06
 
 
 def wilson(hits: float, n: int) -> tuple[float, float]:
@@ -31,29 +43,42 @@ def wilson(hits: float, n: int) -> tuple[float, float]:
     return low, 1.0 if hits == n else centre + half
 
 
+def exact(hits: float, n: int) -> tuple[float, float]:
+    """Interval of a proportion that inverts the binomial test; covers at least 95 %.
+
+    Source: Clopper and Pearson 1934.
+    """
+    low = 0.0 if hits == 0 else float(special.betaincinv(hits, n - hits + 1, TAILS[0]))
+    return low, 1.0 if hits == n else float(special.betaincinv(hits + 1, n - hits, TAILS[1]))
+
+
 def proportion(right: np.ndarray) -> Estimate:
     """Share of True in (N,) bool, with Wilson's interval.
+
+    With at most SCARCE hits or misses it is stretched to the exact interval where that is wider.
 
     Raises:
         ValueError: the array is empty.
     """
     n, hits = len(right), int(np.count_nonzero(right))
     low, high = wilson(hits, n)
+    if min(hits, n - hits) <= SCARCE:
+        least, most = exact(hits, n)
+        low, high = min(low, least), max(high, most)
     return Estimate(hits / n, low, high, n, "wilson")
 
 
 def paired_proportions(a: np.ndarray, b: np.ndarray) -> Difference:
     """Share of True in a minus share in b, over the same samples.
 
-    Interval: Newcombe's score interval for paired proportions; p: exact McNemar, the binomial test
-    on the pairs that differ.
+    Interval: Tango's score interval; p: exact McNemar, the binomial test on the pairs that differ.
 
     Args:
         a: (N,) bool.
         b: (N,) bool, the same samples in the same order.
 
-    Source: Newcombe 1998, "Improved confidence intervals for the difference between binomial
-        proportions based on paired data", method 10; McNemar 1947 in its exact form.
+    Source: Tango 1998, "Equivalence test and confidence interval for the difference in proportions
+        for the paired-sample design"; McNemar 1947 in its exact form.
     """
     if a.shape != b.shape or len(a) == 0:
         raise ValueError(
@@ -61,32 +86,55 @@ def paired_proportions(a: np.ndarray, b: np.ndarray) -> Difference:
         )
     a, b = a.astype(bool), b.astype(bool)
     n, wins, losses = len(a), int((a & ~b).sum()), int((b & ~a).sum())
-    low, high = _newcombe(int((a & b).sum()), wins, losses, n)
-    p = 1.0 if wins + losses == 0 else float(stats.binomtest(wins, wins + losses).pvalue)
-    return Difference((wins - losses) / n, low, high, p, n, wins, losses, "newcombe, mcnemar")
+    low, high = tango(wins, losses, n)
+    p = mcnemar(wins, losses)
+    return Difference((wins - losses) / n, low, high, p, n, wins, losses, "tango, mcnemar")
 
 
-def _newcombe(both: int, wins: int, losses: int, n: int) -> tuple[float, float]:
-    neither = n - both - wins - losses
-    share_a, share_b = (both + wins) / n, (both + losses) / n
-    low_a, high_a = wilson(both + wins, n)
-    low_b, high_b = wilson(both + losses, n)
-    phi = _correlation(both, wins, losses, neither, n)
-    down = (share_a - low_a, high_b - share_b)
-    up = (high_a - share_a, share_b - low_b)
-    gap = share_a - share_b
-    return gap - _length(*down, phi), gap + _length(*up, phi)
+def mcnemar(wins: float, losses: float) -> float:
+    """Two-sided p value of the binomial test that wins and losses are equally likely.
+
+    Counts need not be whole: see `harness.statistics.means.mean_difference`.
+
+    >>> mcnemar(6, 0), mcnemar(5, 0)
+    (0.03125, 0.0625)
+    """
+    if wins == losses:
+        return 1.0
+    more, less = max(wins, losses), min(wins, losses)
+    return min(1.0, 2 * float(special.betainc(more, less + 1, 0.5)))
 
 
-def _length(x: float, y: float, phi: float) -> float:
-    return math.sqrt(max(0.0, x * x - 2 * phi * x * y + y * y))
+def _crossing(f: Callable[[float], float], outer: float, inner: float) -> float:
+    """Where f changes sign between the end of the scale and the estimate."""
+    if outer == inner:
+        return outer
+    found = optimize.brentq(f, outer, inner, xtol=1e-12)
+    return float(found)  # pyright: ignore[reportArgumentType] -- a float unless full_output
 
 
-def _correlation(both: int, wins: int, losses: int, neither: int, n: int) -> float:
-    """Phi of the 2 x 2 table, with Newcombe's continuity correction where it is positive."""
-    margins = (both + wins) * (losses + neither) * (both + losses) * (wins + neither)
-    if margins == 0:
-        return 0.0
-    cross = both * neither - wins * losses
-    corrected = max(cross - n / 2, 0) if cross > 0 else cross
-    return corrected / math.sqrt(margins)
+def tango(wins: float, losses: float, n: int) -> tuple[float, float]:
+    """Score interval of a paired difference of proportions, from the discordant counts.
+
+    Below DECISIVE discordant pairs 0 is in it, as in the exact test.
+
+    Args:
+        wins: pairs in which the first is right alone; need not be whole.
+        losses: pairs in which the second is right alone.
+        n: all pairs.
+    """
+    gap = (wins - losses) / n
+
+    def score(difference: float) -> float:
+        """How many standard errors the observed gap lies above `difference`."""
+        linear = (2 * n - wins + losses) * difference - wins - losses
+        root = math.sqrt(linear**2 + 8 * n * losses * difference * (1 - difference))
+        second = (root - linear) / (4 * n)  # the share of losses, given the difference
+        variance = n * (2 * second + difference * (1 - difference))
+        return n * (gap - difference) / math.sqrt(max(variance, 1e-300))
+
+    low = _crossing(lambda d: score(d) - Z, -1.0, gap)
+    high = _crossing(lambda d: score(d) + Z, 1.0, gap)
+    if wins + losses < DECISIVE and mcnemar(wins, losses) > 2 * TAILS[0]:
+        return min(low, 0.0), max(high, 0.0)
+    return low, high
