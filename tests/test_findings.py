@@ -335,9 +335,10 @@ def test_a_failed_job_leaves_the_claim_open_with_its_reason(study):
     assert found(study, "S2", world, rows=failed).verdict == "does not hold"
 
 
-def test_a_void_number_is_no_evidence(study):
-    """Catches a robust accuracy that a check voids, counted all the same."""
-    case = "attack=worst norm=linf eps=mean"
+@pytest.mark.parametrize("eps", ["mean", 0.2])
+def test_a_void_number_is_no_evidence(study, eps):
+    """Catches a robust accuracy that a check voids, or that is a mean of one, counted all the same."""
+    case = f"attack=worst norm=linf eps={eps}"
     rows = [row("Sign 0.2", "adversarial", case, "robust_accuracy", "void", flags=("H44",))]
     finding = found(study, "R3", holding(), rows=rows)
     assert finding.verdict == "undecided"

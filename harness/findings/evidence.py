@@ -13,7 +13,7 @@ from harness.findings.measure import POINTS, Measure
 from harness.pairing import Columns, Number, Samples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -42,7 +42,7 @@ class Evidence:
         self, suite: Suite, tables: Mapping[str, pa.Table], rows: Iterable[Row] = ()
     ) -> None:
         self.suite, self.matrix = suite, Matrix(suite)
-        self._tables, self._rows = tables, list(rows)
+        self._rows = list(rows)
         self._samples = Samples({"": tables})
         self._columns = Columns(self._samples, self.matrix.everyone.models, suite.seeds)
 
@@ -51,16 +51,17 @@ class Evidence:
     @cached_property
     def robust(self) -> Measure:
         """Share of the training budgets survived against the worst of the headline attacks."""
-        case = case_text(attack=WORST, norm="linf", eps="mean")
         number = self._columns.robust(self.budgets)
-        missing = self._missing(number, "adversarial", case, "robust_accuracy")
+        # A mean is no better than the worst of what it is the mean of.
+        cases = [case_text(attack=WORST, norm="linf", eps=eps) for eps in ("mean", *self.budgets)]
+        missing = self._missing(number, "adversarial", cases, "robust_accuracy")
         return Measure(number, POINTS, 100, ROBUST_MARGIN, missing)
 
     @cached_property
     def shift(self) -> Measure:
         """Mean of the accuracies under corruption."""
         number = self._columns.shift(self.corruptions)
-        missing = self._missing(number, "shift", case_text(corruption="mean"), "accuracy")
+        missing = self._missing(number, "shift", [case_text(corruption="mean")], "accuracy")
         return Measure(number, POINTS, 100, SHIFT_MARGIN, missing)
 
     @cached_property
@@ -75,7 +76,7 @@ class Evidence:
         )
 
     def _calibrated(self, number: Number, metric: str, margin: float) -> Measure:
-        missing = self._missing(number, "calibration", case_text(scaling="none"), metric)
+        missing = self._missing(number, "calibration", [case_text(scaling="none")], metric)
         return Measure(number, number.title, 1, margin, missing)
 
     @cached_property
@@ -87,7 +88,7 @@ class Evidence:
     def _area(self, detector: str, name: str) -> Measure:
         number = self._columns.auroc(detector, name)
         case = case_text(set=name, detector=detector)
-        missing = self._missing(number, "ood", case, "auroc")
+        missing = self._missing(number, "ood", [case], "auroc")
         return Measure(number, "AUROC", 1, AUROC_MARGIN, missing)
 
     def near(self, detector: str) -> tuple[Measure, ...]:
@@ -109,7 +110,7 @@ class Evidence:
     def under(self, corruption: str) -> Measure:
         """Accuracy of the models under one corruption."""
         number = self._columns.corrupted(corruption)
-        missing = self._missing(number, "shift", case_text(corruption=corruption), "accuracy")
+        missing = self._missing(number, "shift", [case_text(corruption=corruption)], "accuracy")
         return Measure(number, POINTS, 100, SHIFT_MARGIN, missing)
 
     def across(self, model: str) -> Measure:
@@ -157,12 +158,14 @@ class Evidence:
 
     # ------------------------------------------------------------ what is missing
 
-    def _missing(self, number: Number, axis: Axis, case: str, metric: str) -> dict[str, str]:
+    def _missing(
+        self, number: Number, axis: Axis, cases: Sequence[str], metric: str
+    ) -> dict[str, str]:
         """Why models have no such number, or a void one."""
         void = {
             row.model: f"void {' '.join(row.flags)}".strip()
             for row in self._rows
-            if (row.axis, row.case, row.metric, row.status) == (axis, case, metric, "void")
+            if (row.axis, row.metric, row.status) == (axis, metric, "void") and row.case in cases
         }
         absent = [name for name in self.matrix.everyone if name not in number.keys]
         return {name: self._reason(name, axis) for name in absent} | void
