@@ -1,5 +1,6 @@
 """Small trained networks and hand-made ones, for tests of attacks. Trained once a process, in seconds."""
 
+import contextlib
 import functools
 
 import torch
@@ -89,9 +90,18 @@ def saturated() -> Net:
     return Net(Scaled(standard().module, 20.0).eval().requires_grad_(False))
 
 
+@contextlib.contextmanager
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def _train(steps: int, eps: float) -> Net:
     x, y = digits()
-    with global_state(1):
+    # The caller may be in no_grad; one thread, so that the weights are the same however many there are.
+    with global_state(1), torch.enable_grad(), _one_thread():
         net = cnn()
         optimiser = torch.optim.Adam(net.parameters(), 2e-3)
         for _ in range(steps):

@@ -124,7 +124,7 @@ class PatchPool:
             parts.addmm_(plane, place)
         above, left = self.padding
         height, width = x.shape[2] + 2 * above, x.shape[3] + 2 * left
-        stacked = parts.view(len(x), -1, parts.shape[1]).transpose(1, 2).float()
+        stacked = parts.float().view(len(x), -1, parts.shape[1]).transpose(1, 2)
         image = F.fold(stacked, (height, width), self.patch, stride=2)
         return (image[:, :, above : height - above, left : width - left],)
 

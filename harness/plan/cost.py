@@ -43,7 +43,7 @@ def training(spec: ModelSpec, images: int) -> float:
     for use in spec.train:
         if "eps" in use.params:
             portion = float(use.params.get("portion", 1.0))
-            steps = int(use.params.get("steps", 7 if use.name == "pgd" else 1))
+            steps = int(use.params.get("steps", 5 if use.name == "pgd" else 1))
             step += GRADIENT * steps * portion
     return spec.training.epochs * images * step * _width(spec)
 

@@ -128,7 +128,8 @@ def tango(wins: float, losses: float, n: int) -> tuple[float, float]:
     def score(difference: float) -> float:
         """How many standard errors the observed gap lies above `difference`."""
         linear = (2 * n - wins + losses) * difference - wins - losses
-        root = math.sqrt(linear**2 + 8 * n * losses * difference * (1 - difference))
+        product = 8 * n * losses * difference * (1 - difference)
+        root = math.sqrt(max(linear**2 + product, 0.0))  # rounding can take it below 0
         second = (root - linear) / (4 * n)  # the share of losses, given the difference
         variance = n * (2 * second + difference * (1 - difference))
         return n * (gap - difference) / math.sqrt(max(variance, 1e-300))

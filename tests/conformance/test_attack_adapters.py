@@ -180,7 +180,7 @@ def test_the_same_stream_gives_the_same_images(plug):
     assert torch.equal(*(_attack(plug, robust(), x, y, threat, seed=5) for _ in range(2)))
 
 
-RANDOM = [p for p in NAMED if p.concept in ("pgd", "apgd")]
+RANDOM = [p for p in NAMED if p.concept in ("pgd", "apgd", "square")]
 
 
 @pytest.mark.parametrize("plug", RANDOM, ids=_name)

@@ -342,6 +342,25 @@ def test_a7b_deepfool_never_looks_at_the_labels():
     assert np.array_equal(cured.numpy(), x)
 
 
+def test_a8_fgm_keeps_one_restart_for_the_whole_batch():
+    """Rows that only another restart broke are lost; with no success at all, x comes back."""
+    x, y = arrays(48)
+    net = robust()
+    estimator = classifier(Plain(net.module))
+
+    def fgm(restarts, eps=0.15):
+        given = {"eps": eps, "eps_step": eps, "num_random_init": restarts, "batch_size": 48}
+        return evasion.FastGradientMethod(estimator, **given).generate(x, y)
+
+    with global_state(3):
+        single = np.stack([_broken(net, fgm(1), y) for _ in range(6)])
+    with global_state(3):
+        kept = _broken(net, fgm(6), y)
+    assert kept.sum() < single.any(0).sum()
+    assert kept.sum() <= single.sum(1).max() + 1
+    assert np.array_equal(fgm(2, eps=1e-7), x)
+
+
 def _broken(net, found, y):
     with torch.no_grad():
         return (net(torch.from_numpy(found)).argmax(1) != torch.from_numpy(y)).numpy()

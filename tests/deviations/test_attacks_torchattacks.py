@@ -241,6 +241,32 @@ def test_t4b_deepfool_takes_one_image_at_a_time():
     assert set(sizes) == {1}
 
 
+def test_t5_targeted_apgd_in_l2_uses_the_step_of_the_first_row_for_all():
+    pytest.importorskip("pyautoattack")
+    x, y = held_out(40)
+    with torch.no_grad():
+        right = robust()(x).argmax(1) == y
+    x, y = x[right][:9], y[right][:9]
+    swapped = torch.cat([x[8:9], x[1:8]]), torch.cat([y[8:9], y[1:8]])
+
+    def changes(norm, eps, attack):
+        first, second = (attack(norm, eps)(*pair) for pair in ((x[:8], y[:8]), swapped))
+        return (first[1:] - second[1:]).abs().max()
+
+    def theirs(norm, eps):
+        return torchattacks.APGDT(robust().module, norm=norm, eps=eps, steps=30, n_classes=2)
+
+    def official(norm, eps):
+        kind = pytest.importorskip("pyautoattack.autopgd_base").APGDAttack_targeted
+        attack = kind(robust().module, n_iter=30, norm=norm, eps=eps, seed=0, n_target_classes=1)
+        return attack.perturb
+
+    small = 0.3  # too small to break a row, so that all rows stay in the batch
+    assert changes("L2", small, theirs) > 1e-4
+    assert changes("Linf", 0.01, theirs) == 0
+    assert changes("L2", small, official) == 0
+
+
 class Blinks(nn.Module):
     """A model whose gradient vanishes in its first call only."""
 

@@ -99,5 +99,13 @@ def test_a_report_says_all_that_its_reader_needs(report):
     assert "\n\nTo: " in text
 
 
+def test_every_report_is_cited_by_the_catalogue():
+    """Catches a report that nobody would find from the ledger."""
+    from harness.crosscheck.catalogue import load
+
+    cited = {entry.upstream for entry in load()}
+    assert {f"reports/upstream/{path.name}" for path in REPORTS} <= cited
+
+
 if __name__ == "__main__":
     _run_all(sys.argv[1])
