@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from harness.compare import Comparison
     from harness.core.types import Job
     from harness.results import LedgerRow
 
@@ -444,3 +445,28 @@ def report(folder: Path, formats: Iterable[str] = ()) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"no such folder: {folder}")
     return render(folder, tuple(formats))
+
+
+def compare(run_a: Path, run_b: Path, gates: Iterable[str] = (), *, only: str = "") -> Comparison:
+    """Run B against run A: what changed, what of it is beyond noise, and whether the gates hold.
+
+    Args:
+        run_a: folder of a report, the old one.
+        run_b: the new one.
+        gates: what must not get worse, as "robust_accuracy=0.01".
+        only: pattern of model names.
+
+    Raises:
+        InputError: a folder holds no results, a gate is not understood, or nothing can be paired.
+    """
+    from harness import compare as room
+
+    wanted = [room.parse_gate(gate) for gate in gates]
+    return room.compare(run_a, run_b, gates=wanted, models=only)
+
+
+def told(comparison: Comparison, form: str = "markdown") -> str:
+    """A comparison as text: "markdown" for a pull request, "json" for a program."""
+    from harness.compare import to_json, to_markdown
+
+    return to_json(comparison) if form == "json" else to_markdown(comparison)

@@ -44,6 +44,13 @@ Limit = Annotated[
 Only = Annotated[
     str, typer.Option("--only", help="Models whose name matches this pattern, for example 'PGD*'.")
 ]
+Gates = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--gate",
+        help="What must not get worse and by how much, as robust_accuracy=0.01; repeat for several.",
+    ),
+]
 EXIT_DIFFERENT, EXIT_INPUT, EXIT_FAILED, EXIT_INTERRUPTED = 1, 2, 4, 130
 
 
@@ -67,6 +74,13 @@ class Listing(StrEnum):
     data = "data"
     adapters = "adapters"
     suites = "suites"
+
+
+class Form(StrEnum):
+    """How `compare` writes."""
+
+    markdown = "markdown"
+    json = "json"
 
 
 DeviceOption = Annotated[
@@ -171,6 +185,31 @@ def report(
 
     for path in api.report(folder, tuple(name for name in formats.split(",") if name)):
         _console().print(str(path), markup=False, soft_wrap=True)
+
+
+@app.command()
+def compare(
+    run_a: Annotated[Path, typer.Argument(help="A folder that `run` wrote: before.")],
+    run_b: Annotated[Path, typer.Argument(help="Another one: after.")],
+    gate: Gates = None,
+    only: Only = "",
+    form: Annotated[Form, typer.Option("--format", help="How to write it.")] = Form.markdown,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write to, instead of here.")
+    ] = None,
+) -> None:
+    """Say what changed between two runs beyond noise; exit code 1 if what is gated got worse, 3 if the data can't tell."""
+    from harness import api
+
+    found = api.compare(run_a, run_b, gate or (), only=only)
+    text = api.told(found, form.value)
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8", newline="")
+        _console().print(f"{found.verdict}\n{out}", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(found.exit_code)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Two runs against one another: pairing, corrections, gates, errors and Markdown."""
 
 import copy
+import json
 import re
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import pytest
 from scipy import stats
 from synthetic_results import NASTY, make, study
 
-from harness.compare import compare, exit_code, parse_gate, to_markdown
+from harness.cli import main
+from harness.compare import compare, parse_gate, to_markdown
 from harness.core.errors import InputError, UnknownName
 
 MODELS = [replace(study()[0], radius=0.2), *study()[1:3]]
@@ -58,7 +60,7 @@ def test_a_run_against_itself_changes_nothing(tmp_path, base):
     same = against(tmp_path, base, base, "robust_accuracy=0.01", "ece=0.001")
     assert {change.verdict for change in same.changes} == {"no change shown"}
     assert all(change.before == change.after for change in same.changes)
-    assert exit_code(same) == 0
+    assert same.exit_code == 0
     assert not same.only_before
     assert not same.only_after
     assert not same.notes
@@ -69,21 +71,21 @@ def test_a_run_against_itself_changes_nothing(tmp_path, base):
 def test_a_regression_is_exit_code_1(tmp_path, base, weaker):
     """Catches runs taken the wrong way round."""
     worse = against(tmp_path, base, weaker, "robust=0.01")
-    assert exit_code(worse) == 1
+    assert worse.exit_code == 1
     change = found(worse, "baseline", "robust")
     assert change.verdict == "worse"
     assert change.low <= change.after - change.before <= change.high < -0.01
     assert to_markdown(worse).startswith("# Worse beyond the margin: robust\n")
     (tmp_path / "turned").mkdir()
     better = against(tmp_path / "turned", weaker, base, "robust=0.01")
-    assert exit_code(better) == 0
+    assert better.exit_code == 0
     assert found(better, "baseline", "robust").verdict == "better"
 
 
 def test_a_drop_inside_the_margin_passes(tmp_path, base, weaker):
     """Catches any significant drop taken for a regression."""
     result = against(tmp_path, base, weaker, "robust=0.2")
-    assert exit_code(result) == 0
+    assert result.exit_code == 0
     assert found(result, "baseline", "robust").verdict == "worse"
 
 
@@ -91,14 +93,14 @@ def test_what_the_data_cannot_tell_is_exit_code_3(tmp_path, base):
     """Catches a missing regression taken for none."""
     other = made([replace(MODELS[0], skill=MODELS[0].skill - 0.02), *MODELS[1:]])
     result = against(tmp_path, base, other, "clean=0.0001")
-    assert exit_code(result) == 3
+    assert result.exit_code == 3
     assert to_markdown(result).startswith("# The data can't tell: clean\n")
 
 
 def test_a_regression_outweighs_what_is_undecided(tmp_path, base, weaker):
     """Catches the last gate deciding."""
     result = against(tmp_path, base, weaker, "clean=0.0001", "robust=0.01", "shift=0.0001")
-    assert exit_code(result) == 1
+    assert result.exit_code == 1
 
 
 def test_lower_is_better_for_errors(tmp_path, base):
@@ -106,9 +108,9 @@ def test_lower_is_better_for_errors(tmp_path, base):
     dull = made([replace(MODELS[0], sharp=0.3), *MODELS[1:]])
     result = against(tmp_path, base, dull, "ece=0.01", "brier=0.01")
     assert found(result, "baseline", "ece").after > found(result, "baseline", "ece").before
-    assert exit_code(result) == 1
+    assert result.exit_code == 1
     (tmp_path / "turned").mkdir()
-    assert exit_code(against(tmp_path / "turned", dull, base, "ece=0.01")) == 0
+    assert against(tmp_path / "turned", dull, base, "ece=0.01").exit_code == 0
 
 
 def test_a_metric_gates_every_column_of_it(tmp_path, base):
@@ -125,7 +127,7 @@ def test_a_metric_beside_the_summary_can_be_gated(tmp_path, base):
     """Catches gates that know the summary's columns only."""
     result = against(tmp_path, base, base, "nll=0.01")
     assert {change.cell[2] for change, _ in result.gates[0].changes} == {"nll"}
-    assert exit_code(result) == 0
+    assert result.exit_code == 0
 
 
 def test_a_gated_number_that_is_gone_is_undecided(tmp_path, base):
@@ -136,14 +138,14 @@ def test_a_gated_number_that_is_gone_is_undecided(tmp_path, base):
         for row in base.rows
     ]  # fmt: skip
     result = against(tmp_path, base, replace(base, rows=tuple(rows)), "shift=0.01")
-    assert exit_code(result) == 3
+    assert result.exit_code == 3
     assert result.gates[0].missing == ("large: shift accuracy corruption=mean",)
     assert "Gated, and not measured after" in to_markdown(result)
 
 
 def test_without_gates_the_exit_code_is_0(tmp_path, base, weaker):
     result = against(tmp_path, base, weaker)
-    assert exit_code(result) == 0
+    assert result.exit_code == 0
     assert to_markdown(result).startswith(
         "# 0 better, 1 worse of 24 headline numbers; nothing is gated"
     )
@@ -189,7 +191,7 @@ def test_images_are_paired_by_id(tmp_path, base):
     backwards = taken(base, "shift", lambda table: np.arange(len(table))[::-1])
     result = against(tmp_path, base, backwards, "shift=0.001")
     assert found(result, "baseline", "shift").low == found(result, "baseline", "shift").high == 0
-    assert exit_code(result) == 0
+    assert result.exit_code == 0
 
 
 def test_only_common_images_are_compared(tmp_path, base):
@@ -349,7 +351,117 @@ def test_names_are_escaped(tmp_path):
     assert r"\<img src=x onerror=alert(1)\>\|a" in text
 
 
-def test_a_comparison_does_not_import_torch():
+# ---------------------------------------------------------------- the command
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory, base, weaker):
+    """Names of folders of results, before and after."""
+    where = tmp_path_factory.mktemp("runs")
+    for name, results in (("before", base), ("after", weaker)):
+        results.write(where / name)
+    return str(where / "before"), str(where / "after")
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Runs `harness compare ...` and gives its exit code and what it printed."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["harness", "compare", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return left.value.code, capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("gates", "turned", "code"),
+    [
+        ((), False, 0),
+        (("robust_accuracy=0.01",), False, 1),
+        (("robust_accuracy=0.01",), True, 0),
+        (("robust=0.2",), False, 0),
+        (("ece=0.5", "robust=0.01"), False, 1),
+    ],
+)
+def test_the_exit_code_of_the_command(command, folders, gates, turned, code):
+    """Catches a code that is not handed on, runs in the wrong order, and a gate that is dropped."""
+    runs = folders[::-1] if turned else folders
+    said = command(*runs, *(part for gate in gates for part in ("--gate", gate)))
+    assert said[0] == code
+    assert said[1].out.startswith("# ")
+
+
+def test_the_command_says_when_the_data_cannot_tell(command, tmp_path, folders):
+    """Catches exit code 0 where nothing was shown."""
+    other = made([replace(MODELS[0], skill=MODELS[0].skill - 0.02), *MODELS[1:]])
+    other.write(tmp_path / "other")
+    code, said = command(folders[0], tmp_path / "other", "--gate", "clean=0.0001")
+    assert code == 3
+    assert said.out.startswith("# The data can't tell: clean\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--gate", "robust_acuracy=0.01"), "Did you mean 'robust_accuracy'"),
+        (("--gate", "robust_accuracy"), "NAME=MARGIN"),
+        (("--only", "nobody*"), "matches no model"),
+        (("--format", "yaml"), "yaml"),
+    ],
+)
+def test_bad_input_to_the_command_is_exit_code_2(command, folders, arguments, message):
+    """Catches a traceback, and a misspelt gate that stays open."""
+    code, said = command(*folders, *arguments)
+    assert code == 2
+    assert message in said.err
+    assert not said.out
+
+
+def test_a_folder_without_results_is_exit_code_2(command, folders, tmp_path):
+    """Catches exit code 1, which would say that something got worse."""
+    code, said = command(folders[0], tmp_path)
+    assert code == 2
+    assert said.err.startswith("error: ")
+    assert "holds no results" in said.err
+
+
+def test_the_command_writes_a_file(command, folders, tmp_path):
+    """Catches a file that differs from what is printed, and a folder that must be made first."""
+    out = tmp_path / "new" / "comment.md"
+    printed = command(*folders, "--gate", "robust=0.01")[1].out
+    code, said = command(*folders, "--gate", "robust=0.01", "--out", out)
+    assert code == 1
+    assert out.read_text() == printed
+    assert said.out.split("\n") == ["Worse beyond the margin: robust", str(out), ""]
+
+
+def test_json_says_what_markdown_says(command, folders):
+    """Catches NaN in JSON, verdicts left out, and numbers of another comparison."""
+    code, said = command(*folders, "--gate", "robust=0.01", "--format", "json")
+    told = json.loads(said.out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert (told["exit_code"], told["verdict"]) == (code, "Worse beyond the margin: robust")
+    (gate,) = told["gates"]
+    assert (gate["name"], gate["margin"], gate["verdict"]) == ("robust", 0.01, "regression")
+    assert {c["model"]: c["verdict"] for c in gate["changes"]}["baseline"] == "regression"
+    found = next(c for c in told["changes"] if (c["model"], c["column"]) == ("baseline", "robust"))
+    assert found["verdict"] == "worse"
+    assert found["low"] <= found["after"] - found["before"] <= found["high"] < -0.01
+    assert (found["axis"], found["metric"], found["better"]) == (
+        "adversarial", "robust_accuracy", "higher",
+    )  # fmt: skip
+
+
+def test_the_command_does_not_import_torch(folders):
     """Catches seconds of import in a command that reads tables."""
-    code = "import sys, harness.compare; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    code = (
+        "import sys\nfrom harness.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\nsys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "compare", *folders], check=False, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout

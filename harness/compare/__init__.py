@@ -2,7 +2,7 @@
 
     found = compare(Path("reports/old"), Path("reports/new"), gates=[parse_gate("robust=0.01")])
     print(to_markdown(found))
-    sys.exit(exit_code(found))      # 1 worse, 3 the data can't tell, 0 otherwise
+    sys.exit(found.exit_code)      # 1 worse, 3 the data can't tell, 0 otherwise
 
 Every comparison is paired: the same model on the same images, by their id. Nothing is imported that
 a folder of results does not need.
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from harness.compare.changes import Change, Comparable
 from harness.compare.comparison import Comparison
 from harness.compare.gates import Gate, GateResult, judge, parse_gate
+from harness.compare.machine import to_json
 from harness.compare.markdown import to_markdown
 from harness.compare.runs import Pair
 from harness.results import Results
@@ -22,8 +23,6 @@ from harness.results import Results
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-WORSE, UNDECIDED, FINE = 1, 3, 0
 
 
 def compare(
@@ -55,21 +54,13 @@ def compare(
     )
 
 
-def exit_code(comparison: Comparison) -> int:
-    """1 if a gated metric got worse beyond its margin, 3 if the data can't tell, 0 otherwise."""
-    verdicts = {result.verdict for result in comparison.gates}
-    if "regression" in verdicts:
-        return WORSE
-    return UNDECIDED if "undecided" in verdicts else FINE
-
-
 __all__ = [
     "Change",
     "Comparison",
     "Gate",
     "GateResult",
     "compare",
-    "exit_code",
     "parse_gate",
+    "to_json",
     "to_markdown",
 ]

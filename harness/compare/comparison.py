@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harness.compare.changes import Change
-    from harness.compare.gates import GateResult
+    from harness.compare.gates import GateResult, Verdict
+
+WORSE, UNDECIDED, FINE = 1, 3, 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +35,27 @@ class Comparison:
     only_before: tuple[str, ...]
     only_after: tuple[str, ...]
     untested: int
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a gated metric got worse beyond its margin, 3 if the data can't tell, 0 otherwise."""
+        if self.gated("regression"):
+            return WORSE
+        return UNDECIDED if self.gated("undecided") else FINE
+
+    @property
+    def verdict(self) -> str:
+        """All of it in one line."""
+        if worse := self.gated("regression"):
+            return f"Worse beyond the margin: {', '.join(worse)}"
+        if undecided := self.gated("undecided"):
+            return f"The data can't tell: {', '.join(undecided)}"
+        if fine := self.gated("no regression"):
+            return f"Not worse beyond the margin: {', '.join(fine)}"
+        top = [change for change in self.changes if change.column]
+        better, worse = (sum(c.verdict == word for c in top) for word in ("better", "worse"))
+        return f"{better} better, {worse} worse of {len(top)} headline numbers; nothing is gated"
+
+    def gated(self, verdict: Verdict) -> list[str]:
+        """Names of the gates that came to a verdict."""
+        return [result.gate.name for result in self.gates if result.verdict == verdict]

@@ -25,7 +25,7 @@ WORDS: dict[Verdict, str] = {
 def to_markdown(comparison: Comparison) -> str:
     """The comparison as GitHub shows it; all names are escaped."""
     parts = [
-        f"# {markdown(_verdict(comparison))}",
+        f"# {markdown(comparison.verdict)}",
         f"Before: {markdown(comparison.before)}. After: {markdown(comparison.after)}. "
         "Differences are after minus before, paired by image, with 95 % intervals.",
         *_gates(comparison.gates),
@@ -35,22 +35,6 @@ def to_markdown(comparison: Comparison) -> str:
         *_list("What else differs", comparison.notes),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _verdict(comparison: Comparison) -> str:
-    named = {
-        verdict: ", ".join(r.gate.name for r in comparison.gates if r.verdict == verdict)
-        for verdict in WORDS
-    }
-    if named["regression"]:
-        return f"Worse beyond the margin: {named['regression']}"
-    if named["undecided"]:
-        return f"The data can't tell: {named['undecided']}"
-    if comparison.gates:
-        return f"Not worse beyond the margin: {named['no regression']}"
-    top = [change for change in comparison.changes if change.column]
-    better, worse = (sum(c.verdict == word for c in top) for word in ("better", "worse"))
-    return f"{better} better, {worse} worse of {len(top)} headline numbers; nothing is gated"
 
 
 # ---------------------------------------------------------------- gates
