@@ -207,6 +207,14 @@ def test_summary_columns_are_those_that_have_numbers():
     assert ids == ["clean", "robust", "square", "shift", "relative", "ece", "rms", "brier"]
 
 
+def test_a_difference_from_the_baseline_is_no_value_of_a_column():
+    """Catches a summary that shows the paired difference under Square as the accuracy."""
+    made = make(models=synthetic_results.study()[:1], n=30, attacked=20)
+    (square,) = [column for column in columns(made.run, made.rows) if column.id == "square"]
+    value = next(row for row in made.rows if square.matches(row))
+    assert not square.matches(replace(value, case=f"{value.case} versus=baseline"))
+
+
 def test_square_stands_in_the_summary_at_whatever_budget():
     made = make(models=synthetic_results.study()[:1], n=30, attacked=20)
     (square,) = [column for column in columns(made.run, made.rows) if column.id == "square"]

@@ -23,7 +23,8 @@ class Column:
         title: heading, a few words.
         meaning: what the number is, one sentence.
         axis: of its rows.
-        case: of its rows; "attack=square norm=linf " matches every case that begins so.
+        case: of its rows; "attack=square norm=linf " matches every case that begins so,
+            but for differences from the baseline.
         metric: of its rows.
         better: direction.
         percent: shown as a percentage; else as a plain number.
@@ -46,7 +47,9 @@ class Column:
         return same and row.implementation == "harness" and self._case(row.case)
 
     def _case(self, case: str) -> bool:
-        return case.startswith(self.case) if self.case.endswith(" ") else case == self.case
+        if not self.case.endswith(" "):
+            return case == self.case
+        return case.startswith(self.case) and "versus" not in case_parts(case)
 
 
 def columns(run: Run, rows: Iterable[Row]) -> list[Column]:
