@@ -49,7 +49,7 @@ class Together(nn.Module):
             return functional_call(self._form[0], state, (x,))
 
         state = {name: getattr(self, key) for key, name in self.names.items()}
-        return log_mean_softmax(vmap(one)(state))
+        return log_mean_softmax(vmap(one)(state).unbind())
 
 
 def together(model: Classifier) -> Together | None:

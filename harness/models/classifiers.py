@@ -206,13 +206,13 @@ class _MeanSoftmax(nn.Module):
         self.networks = nn.ModuleList(networks).eval()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return log_mean_softmax(torch.stack([network(x) for network in self.networks]))
+        return log_mean_softmax([network(x) for network in self.networks])
 
 
-def log_mean_softmax(logits: torch.Tensor) -> torch.Tensor:
-    """(N, K) logarithm of the mean over members of the softmax of (M, N, K) logits.
+def log_mean_softmax(logits: Sequence[torch.Tensor]) -> torch.Tensor:
+    """(N, K) logarithm of the mean over members of the softmax of their (N, K) logits.
 
     In logarithms throughout, so that a class that all members think impossible keeps a finite
     value and a gradient.
     """
-    return logits.log_softmax(-1).logsumexp(0) - math.log(len(logits))
+    return torch.stack(list(logits)).log_softmax(-1).logsumexp(0) - math.log(len(logits))

@@ -1,0 +1,109 @@
+"""Passes written out by hand, against autograd on the same network."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from harness import models
+from harness.attacks.gradients import slope, written_out
+from harness.attacks.losses import DIRECTIONS
+from harness.core.rng import global_state
+from harness.core.types import Use
+
+GREY = (1, 28, 28)
+
+
+def built(name: str, seed: int = 0) -> models.Frozen:
+    return models.freeze(models.build(Use(name), num_classes=10, in_shape=GREY, seed=seed))
+
+
+class Residual(nn.Module):
+    """Two ways through, with strides, groups, an average and a nonlinearity of its own."""
+
+    in_shape = (3, 16, 16)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1, stride=2)
+        self.norm = nn.BatchNorm2d(8)
+        self.second = nn.Conv2d(8, 8, 3, padding=1, groups=2)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.gelu(self.norm(self.first(x)))
+        x = x + F.relu(self.second(x))
+        return self.head(x.mean((2, 3)))
+
+
+def residual() -> nn.Module:
+    with global_state(0):
+        return models.freeze(Residual()).module
+
+
+NETWORKS = {
+    "lenet5": lambda: built("lenet5").module,
+    "lenet5-large": lambda: built("lenet5-large").module,
+    "padded": lambda: built("advertorch-lenet5").module,
+    "ensemble": lambda: models.Ensemble([built("lenet5", seed) for seed in range(3)]).module,
+    "mixed ensemble": lambda: models.Ensemble([built("lenet5"), built("lenet5-large")]).module,
+    "residual": residual,
+}
+
+
+def images(network: nn.Module, count: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
+    rng = torch.Generator().manual_seed(1)
+    shape = getattr(network, "in_shape", GREY)
+    return torch.rand(count, *shape, generator=rng), torch.randint(4, (count,), generator=rng)
+
+
+@pytest.mark.parametrize("loss", ["ce", "margin", "dlr"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_slope_is_that_of_autograd(name, loss):
+    """Catches a network that falls back to autograd unseen (as ensembles did, at twice the time),
+    a wrong place of the maximum, a ReLU that lets everything back, and padding on one side only."""
+    network = NETWORKS[name]()
+    x, y = images(network)
+    fast = written_out(network, x, torch.float32)
+    assert fast is not None
+    ours, wanted = fast(x, y, loss), slope(network, x, y, loss, losses=DIRECTIONS)
+    torch.testing.assert_close(ours.logits, wanted.logits, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours.loss, wanted.loss, rtol=1e-4, atol=1e-5)
+    scale = wanted.gradient.abs().max()
+    torch.testing.assert_close(ours.gradient / scale, wanted.gradient / scale, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["lenet5", "padded", "ensemble"])
+def test_bfloat16_points_the_same_way(name):
+    """Catches a bfloat16 pass that is wrong beyond its rounding."""
+    network = NETWORKS[name]()
+    x, y = images(network, 16)
+    fast = written_out(network, x, torch.bfloat16)
+    assert fast is not None
+    ours, wanted = fast(x, y, "ce").gradient, slope(network, x, y, "ce").gradient
+    assert F.cosine_similarity(ours.flatten(1), wanted.flatten(1)).min() > 0.97
+
+
+def test_of_equal_values_the_first_takes_the_gradient():
+    """Catches the gradient that goes to every place of a tie: a flat image is nothing but ties."""
+    network = built("lenet5").module
+    x, y = torch.full((2, *GREY), 0.5), torch.tensor([0, 1])
+    fast = written_out(network, x, torch.float32)
+    assert fast is not None
+    wanted = slope(network, x, y, "margin").gradient
+    torch.testing.assert_close(fast(x, y, "margin").gradient, wanted, rtol=1e-3, atol=1e-6)
+
+
+class Branching(nn.Module):
+    """Its Python depends on the images."""
+
+    in_shape = GREY
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        flat = x.flatten(1)[:, :3]
+        return flat if float(x.sum()) > 0 else -flat
+
+
+def test_a_network_that_cannot_be_traced_is_left_to_autograd():
+    """Catches a trace of one branch taken for the whole."""
+    assert written_out(Branching().eval(), torch.ones(2, *GREY), torch.float32) is None
