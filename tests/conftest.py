@@ -3,7 +3,12 @@ import random
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# The same examples on every machine, and no clock: a loaded one is slow, not wrong.
+hypothesis.settings.register_profile("house", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("house")
 
 
 @pytest.fixture(scope="session")

@@ -152,7 +152,7 @@ def test_patches_are_tiles_of_the_photographs_and_none_twice():
 # ------------------------------------------------------------------ draws
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     counts=st.lists(st.integers(1, 40), min_size=1, max_size=8),
     share=st.floats(0.01, 1),

@@ -262,7 +262,7 @@ def predictions(draw):
     return two_class(confidence, draw(st.lists(st.booleans(), min_size=n, max_size=n)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(predictions(), st.integers(1, 30), st.randoms(use_true_random=False))
 def test_order_never_matters_and_the_errors_keep_their_order(given_, bins, random):
     """|overconfidence| <= ECE <= RMS <= MCE, and shuffled samples give the same."""
@@ -492,7 +492,7 @@ def test_scores_that_are_none_are_refused(bad):
 values = arrays(float, st.integers(1, 30), elements=st.integers(-4, 4).map(float))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(values, values)
 def test_rankings_see_only_the_order(a, b):
     """Swapping and negating both keeps AUROC, which turns round when one of the two is done."""

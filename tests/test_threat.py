@@ -30,7 +30,7 @@ def push(seed, dtype=torch.float64, rows=8):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), share=st.floats(0.0, 1.0))
 def test_a_point_inside_or_on_the_ball_is_not_moved(norm, seed, share):
     """Catches a projection that always lands on the sphere."""
@@ -41,7 +41,7 @@ def test_a_point_inside_or_on_the_ball_is_not_moved(norm, seed, share):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), eps=st.floats(1e-3, 0.4))
 def test_a_point_outside_lands_on_the_sphere_and_stays(norm, seed, eps):
     """Catches a radius off by a factor, and a projection that is not idempotent."""

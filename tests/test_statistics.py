@@ -1,0 +1,669 @@
+"""Intervals and tests against SciPy, scikit-learn, exact enumeration, closed forms and naive loops.
+
+How often the intervals hold the truth is measured by tests/simulations/coverage.py.
+"""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import optimize, special, stats
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from harness import metrics, statistics
+from harness.statistics.calibration import _binned, _Search
+from harness.statistics.means import _hall, resampled, weights
+from harness.statistics.proportions import exact, mcnemar, tango, wilson
+from harness.statistics.ranking import placements
+
+Z = stats.norm.ppf(0.975)
+
+
+def bools(hits, n):
+    return np.arange(n) < hits
+
+
+def tables(both, wins, losses, neither):
+    """Two boolean outcomes with this 2 x 2 table."""
+    a = np.repeat([True, True, False, False], [both, wins, losses, neither])
+    b = np.repeat([True, False, True, False], [both, wins, losses, neither])
+    return a, b
+
+
+# ------------------------------------------------------------------ proportions
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 1), (1, 1), (7, 10), (0, 1000), (9281, 10_000)])
+def test_wilson_and_exact_are_scipys(hits, n):
+    """Catches a Wald interval, a continuity correction and one-sided quantiles."""
+    test = stats.binomtest(hits, n)
+    for ours, method in ((wilson, "wilson"), (exact, "exact")):
+        assert ours(hits, n) == pytest.approx(tuple(test.proportion_ci(method=method)), abs=1e-12)
+
+
+def test_the_figures_that_checks_md_quotes():
+    """99.0 % and 92.81 % of 10,000; 1,000 of 1,000 (Wilson, not the rule of three)."""
+    for hits, n, low, high in ((9900, 10_000, 0.9879, 0.9918), (9281, 10_000, 0.9229, 0.9330)):
+        found = statistics.proportion(bools(hits, n))
+        assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
+    assert statistics.proportion(bools(1000, 1000)).low == pytest.approx(0.9962, abs=5e-5)
+
+
+def test_few_misses_stretch_the_interval_on_both_sides_alike():
+    """3 of 1,000 wrong: Wilson alone leaves 1 expected miss out, and covers 92 % there."""
+    found = statistics.proportion(bools(997, 1000))
+    assert found.low <= exact(997, 1000)[0] + 1e-12
+    assert found.high == pytest.approx(exact(997, 1000)[1])
+    assert found.high > wilson(997, 1000)[1]
+    mirror = statistics.proportion(bools(3, 1000))
+    assert (mirror.low, mirror.high) == pytest.approx((1 - found.high, 1 - found.low))
+    many = statistics.proportion(bools(980, 1000))
+    assert (many.low, many.high) == wilson(980, 1000)
+
+
+@pytest.mark.parametrize("n", [100, 1000])
+def test_coverage_of_a_proportion_by_enumeration_is_never_below_93(n):
+    """Every outcome weighed by its probability: no simulation noise."""
+    hits = np.arange(n + 1)
+    ends = np.array([(e.low, e.high) for e in (statistics.proportion(bools(k, n)) for k in hits)])
+    for p in np.linspace(0.0005, 0.5, 400):
+        held = (ends[:, 0] <= p) & (p <= ends[:, 1])
+        assert stats.binom.pmf(hits[held], n, p).sum() > 0.93
+
+
+def test_no_samples_are_refused():
+    with pytest.raises(ValueError, match="hits"):
+        statistics.proportion(np.zeros(0, bool))
+    for arguments in ((5, 4), (-1, 4), (0, 0)):
+        with pytest.raises(ValueError, match="hits"):
+            wilson(*arguments)
+    with pytest.raises(ValueError, match="one shape"):
+        statistics.paired_proportions(np.ones(3, bool), np.ones(4, bool))
+    with pytest.raises(ValueError, match="one shape"):
+        statistics.paired_proportions(np.ones(0, bool), np.ones(0, bool))
+
+
+# ------------------------------------------------------------------ paired proportions
+
+
+def constrained_score(d, wins, losses, n):
+    """Tango's statistic with the maximum likelihood found by a numerical search."""
+
+    def minus_likelihood(q):  # q = probability of a loss; of a win q + d
+        cells = np.array([q + d, q, 1 - 2 * q - d])
+        counts = np.array([wins, losses, n - wins - losses])
+        return -special.xlogy(counts, np.maximum(cells, 1e-300)).sum()
+
+    low, high = max(0.0, -d), (1 - d) / 2
+    q = optimize.minimize_scalar(
+        minus_likelihood, bounds=(low, high), method="bounded", options={"xatol": 1e-12}
+    ).x
+    return (wins - losses - n * d) / math.sqrt(n * (2 * q + d - d * d))
+
+
+@pytest.mark.parametrize("table", [(12, 3, 200), (6, 0, 50), (0, 9, 44), (30, 28, 500), (8, 8, 16)])
+def test_tango_inverts_the_score_test_at_both_ends(table):
+    """Catches a Wald interval, swapped counts and a wrong root of the quadratic."""
+    low, high = tango(*table)
+    assert constrained_score(low, *table) == pytest.approx(Z, abs=1e-3)
+    assert constrained_score(high, *table) == pytest.approx(-Z, abs=1e-3)
+
+
+@pytest.mark.parametrize(("wins", "losses", "p"), [(6, 0, 0.03125), (5, 0, 0.0625), (35, 0, 2**-34), (0, 0, 1), (4, 4, 1)])  # fmt: skip
+def test_exact_mcnemar_by_hand(wins, losses, p):
+    """6 : 0 is the smallest sweep that shows; 35 : 0 is the TRADES example of checks.md, p 6e-11."""
+    assert mcnemar(wins, losses) == pytest.approx(p)
+    found = statistics.paired_proportions(*tables(900, wins, losses, 20))
+    assert (found.p, found.wins, found.losses) == (pytest.approx(p), wins, losses)
+    assert found.value == (wins - losses) / found.n
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_exact_mcnemar_is_the_binomial_test(wins, losses):
+    expected = stats.binomtest(wins, wins + losses).pvalue if wins + losses else 1.0
+    assert mcnemar(wins, losses) == pytest.approx(expected)
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 300))
+def test_a_paired_interval_is_antisymmetric_and_agrees_with_the_test_on_sweeps(wins, losses, rest):
+    """Swapping the two turns the interval round; what cannot be significant does not exclude 0."""
+    n = wins + losses + rest
+    if n == 0:
+        return
+    low, high = tango(wins, losses, n)
+    assert tango(losses, wins, n) == pytest.approx((-high, -low), abs=1e-9)
+    assert -1 <= low <= (wins - losses) / n <= high <= 1
+    if mcnemar(wins, losses) <= 0.05:
+        assert low > 0 or high < 0
+    if wins + losses < 6:
+        assert low <= 0 <= high
+
+
+def test_concordant_pairs_of_either_kind_are_equal():
+    """Whether both are right or both wrong says nothing about the difference."""
+    one = statistics.paired_proportions(*tables(90, 7, 2, 1))
+    other = statistics.paired_proportions(*tables(1, 7, 2, 90))
+    assert one == other
+
+
+# ------------------------------------------------------------------ means
+
+
+def test_a_mean_of_symmetric_values_has_nearly_the_t_interval():
+    values = np.clip(np.random.default_rng(0).normal(0.5, 0.1, 4000), 0, 1)
+    found = statistics.mean(values, largest=1.0)
+    half = Z * values.std(ddof=1) / math.sqrt(4000)
+    assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half), abs=2e-5)  # fmt: skip
+
+
+def test_halls_interval_undoes_his_cubic():
+    """The transformed statistic at each end is -z and z; catches a wrong sign of the skewness."""
+    values = np.random.default_rng(1).exponential(size=300)
+    n, spread = len(values), values.std(ddof=1)
+    g = np.mean(((values - values.mean()) / spread) ** 3)
+    for end, expected in zip(_hall(values), (Z, -Z), strict=True):
+        w = (values.mean() - end) / spread
+        cubic = math.sqrt(n) * (w + g * w**2 / 3 + g**2 * w**3 / 27 + g / (6 * n))
+        assert cubic == pytest.approx(expected, rel=1e-9)
+
+
+def test_skewness_moves_both_ends_to_the_heavy_side():
+    values = np.random.default_rng(2).exponential(size=200)
+    found = statistics.mean(values)
+    assert found.high - found.value > found.value - found.low
+    mirror = statistics.mean(values.max() - values, largest=values.max())
+    again = statistics.mean(values, largest=values.max())
+    ends = (values.max() - mirror.high, values.max() - mirror.low)
+    assert (again.low, again.high) == pytest.approx(ends)
+
+
+def test_where_nothing_is_wrong_the_unseen_image_bounds_the_mean():
+    """Catches [1, 1]: 3.69 / n is what a gamma variable with one event has at 97.5 %."""
+    found = statistics.mean_over_cases(np.ones((15, 500), bool))
+    assert (found.value, found.high) == (1, 1)
+    assert found.low == pytest.approx(1 - stats.gamma.ppf(0.975, 1) / 500)
+
+
+def test_cases_are_not_samples():
+    """15 copies of one outcome say no more than one: catches 150,000 independent predictions."""
+    right = np.random.default_rng(3).random(1000) < 0.9
+    once = statistics.mean_over_cases(right[None])
+    often = statistics.mean_over_cases(np.tile(right, (15, 1)))
+    assert (once.low, once.high, once.n) == pytest.approx((often.low, often.high, often.n))
+    alone = statistics.proportion(right)
+    assert (once.low, once.high) == pytest.approx((alone.low, alone.high), abs=1e-3)
+
+
+@pytest.mark.parametrize("values", [[], [-0.1, 0.5], [0.5, 1.1], [[0.5]], [math.nan]])
+def test_a_mean_refuses_what_its_bound_excludes(values):
+    with pytest.raises(ValueError, match="values must be"):
+        statistics.mean(np.array(values), largest=1.0)
+
+
+def test_one_sample_and_equal_samples():
+    assert statistics.mean(np.array([0.3])).low is None
+    found = statistics.mean(np.full(100, math.log(10)))
+    assert (found.low, found.high) == pytest.approx((math.log(10), math.log(10)))
+    assert statistics.mean(np.zeros(50)).high == 0  # nothing seen, nothing known to bound it
+
+
+def test_nll_has_no_interval_before_five_surprises():
+    """Four samples above log 2 do not show what the next one costs."""
+    values = np.full(1000, 0.01)
+    values[:4] = 3
+    assert statistics.mean_nll(values).low is None
+    assert statistics.mean_nll(values).value == pytest.approx(values.mean())
+    values[4] = 3
+    found = statistics.mean_nll(values)
+    assert found.low < found.value < found.high
+
+
+# ------------------------------------------------------------------ differences of means
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 60), st.integers(0, 60))
+def test_a_difference_of_one_case_is_the_paired_proportion(both, wins, losses, neither):
+    """Effective counts of 0s and 1s are the counts; from FEWER discordant pairs on, to the digit."""
+    a, b = tables(both, wins, losses, neither)
+    if wins + losses < 4:
+        return
+    mean, paired = statistics.mean_difference(a, b), statistics.paired_proportions(a, b)
+    assert (mean.low, mean.high) == pytest.approx((paired.low, paired.high), abs=1e-9)
+    assert mean.p == pytest.approx(paired.p)
+    assert (mean.wins, mean.losses, mean.n) == (wins, losses, len(a))
+
+
+def test_many_small_differences_have_the_paired_t_interval():
+    draw = np.random.default_rng(4)
+    a, b = draw.exponential(size=(2, 5000))
+    found = statistics.mean_difference(a, b)
+    test = stats.ttest_rel(a, b)
+    interval = test.confidence_interval()
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high), abs=2e-3)
+    assert found.p == pytest.approx(test.pvalue, abs=0.02)
+
+
+def test_a_difference_scales_and_turns_round():
+    draw = np.random.default_rng(5)
+    a, b = draw.exponential(size=(2, 400))
+    once, tenfold = statistics.mean_difference(a, b), statistics.mean_difference(10 * a, 10 * b)
+    assert (tenfold.low, tenfold.high) == pytest.approx((10 * once.low, 10 * once.high))
+    back = statistics.mean_difference(b, a)
+    assert (back.low, back.high, back.p) == pytest.approx((-once.high, -once.low, once.p))
+
+
+def test_equal_outcomes_differ_by_what_was_not_seen():
+    same = np.ones((3, 200))
+    found = statistics.mean_difference(same, same, largest=1.0)
+    assert (found.low, found.high) == pytest.approx(tango(0, 0, 200))
+    assert (found.value, found.p, found.wins) == (0, 1, 0)
+    assert statistics.mean_difference(same, same).high == 0
+
+
+def test_few_images_leave_room_for_one_more():
+    """2 of 300 images differ, in 1 of 15 cases: another one could differ in all 15."""
+    a = np.ones((15, 300))
+    b = a.copy()
+    b[0, :2] = 0
+    bounded, seen = (statistics.mean_difference(a, b, largest=w) for w in (1.0, math.inf))
+    assert bounded.high > Z / 300
+    assert bounded.low < 0 < seen.high < bounded.high
+
+
+def test_unpaired_shapes_are_refused():
+    with pytest.raises(ValueError, match="one shape"):
+        statistics.mean_difference(np.ones((3, 5)), np.ones((3, 6)))
+    with pytest.raises(ValueError, match="one shape"):
+        statistics.mean_difference(np.ones((3, 0)), np.ones((3, 0)))
+
+
+# ------------------------------------------------------------------ ratios, draws, seeds
+
+
+def test_bootstrap_weights_are_counts_of_draws_and_equal_for_every_caller():
+    found = weights(50)
+    assert found.shape == (2000, 50)
+    assert set(found.sum(1)) == {50}
+    assert found.mean() == 1
+    assert np.array_equal(found, weights(50))
+    assert not found.flags.writeable
+
+
+def test_resampled_means_are_means_of_resamples(monkeypatch):
+    """Both ways of drawing have the mean and the standard error of the sample."""
+    values = np.random.default_rng(6).exponential(size=(400, 2))
+    whole = resampled(values)
+    monkeypatch.setattr("harness.statistics.means.CHUNK", 0)
+    sliced = resampled(values)
+    for draws in (whole, sliced):
+        assert draws.mean(0) == pytest.approx(values.mean(0), abs=0.01)
+        assert draws.std(0) == pytest.approx(values.std(0) / 20, rel=0.08)
+
+
+def test_relative_error_by_hand():
+    """Errors 0.1 / 0.2 and 0.3 / 0.1: the mean of the ratios, not the ratio of the means."""
+    a = np.stack([~bools(100, 1000), ~bools(300, 1000)])
+    b = np.stack([~bools(200, 1000), ~bools(100, 1000)])
+    found = statistics.relative_error(a, b)
+    assert found.value == pytest.approx((0.5 + 3) / 2)
+    assert found.low < found.value < found.high
+    same = statistics.relative_error(a, a)
+    assert (same.value, same.low, same.high) == pytest.approx((1, 1, 1))
+
+
+def test_relative_error_without_errors_of_the_baseline():
+    perfect, one, some = (np.array([~bools(k, 100)]) for k in (0, 1, 20))
+    assert statistics.relative_error(some, perfect).value == math.inf
+    assert statistics.relative_error(perfect, perfect).value == 1
+    assert statistics.relative_error(some, one).low is None  # absent from a third of the resamples
+
+
+def test_spread_over_seeds_is_the_t_interval():
+    values = np.array([0.93, 0.90, 0.92])
+    found = statistics.over_seeds(values)
+    expected = stats.ttest_1samp(values, 0).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert statistics.over_seeds(values[:1]).low is None
+
+
+# ------------------------------------------------------------------ AUROC
+
+
+def pairs_of(seed=0, n=60, m=40, step=0.0):
+    draw = np.random.default_rng(seed)
+    pair = draw.normal(size=n), draw.normal(1.2, 1.5, m)
+    return tuple(np.round(s / step) * step for s in pair) if step else pair
+
+
+def naive_delong(a, b):
+    """AUROC and variance by all pairs, as the paper writes them."""
+    wins = (a[:, None] < b) + 0.5 * (a[:, None] == b)
+    variance = wins.mean(1).var(ddof=1) / len(a) + wins.mean(0).var(ddof=1) / len(b)
+    return wins.mean(), variance
+
+
+@pytest.mark.parametrize("step", [0.0, 0.5, 2.0])
+def test_delong_is_that_of_all_pairs_on_the_logit_scale(step):
+    """Catches ties that count 0 or 1, a Wald interval, and ID and OOD swapped."""
+    a, b = pairs_of(step=step)
+    value, variance = naive_delong(a, b)
+    found = statistics.auroc_interval(a, b)
+    half = Z * math.sqrt(variance) / (value * (1 - value))
+    expected = special.expit(special.logit(value) + np.array([-half, half]))
+    assert found.value == pytest.approx(value)
+    assert (found.low, found.high) == pytest.approx(tuple(expected))
+    labels = np.repeat([0, 1], [len(a), len(b)])
+    assert found.value == pytest.approx(roc_auc_score(labels, np.concatenate([a, b])))
+
+
+def test_placements_keep_the_order_of_the_samples():
+    a, b = pairs_of(n=5, m=4)
+    inside, outside = placements(a, b)
+    assert inside == pytest.approx((a[:, None] < b).mean(1))
+    assert outside == pytest.approx((a[:, None] < b).mean(0))
+
+
+def naive_joint(a, b, c, d):
+    first, second = ((x[:, None] < y) + 0.5 * (x[:, None] == y) for x, y in ((a, b), (c, d)))
+    gap = first - second
+    return gap.mean(1).var(ddof=1) / len(a) + gap.mean(0).var(ddof=1) / len(b)
+
+
+def test_paired_delong_is_that_of_all_pairs():
+    """Catches a sum of the two variances (unpaired), which is far larger here."""
+    a, b = pairs_of(n=300, m=200)
+    noise = np.random.default_rng(9)
+    c, d = a + 0.3 * noise.normal(size=300), b + 0.3 * noise.normal(size=200)
+    found = statistics.auroc_difference(a, b, c, d)
+    error = math.sqrt(naive_joint(a, b, c, d))
+    assert found.value == pytest.approx(metrics.auroc(a, b) - metrics.auroc(c, d))
+    assert (found.low, found.high) == pytest.approx((found.value - Z * error, found.value + Z * error))  # fmt: skip
+    assert found.p == pytest.approx(2 * stats.norm.sf(abs(found.value) / error))
+    unpaired = math.sqrt(naive_delong(a, b)[1] + naive_delong(c, d)[1])
+    assert error < unpaired / 2
+
+
+@pytest.mark.parametrize("n", [1, 2, 50, 300])
+def test_a_perfect_auroc_is_not_certain(n):
+    """Variance 0 at 1 must not give [1, 1]; 0 mirrors it."""
+    low, high = np.zeros(n), np.ones(2 * n)
+    best, worst = statistics.auroc_interval(low, high), statistics.auroc_interval(high, low)
+    assert (best.value, best.high) == (1, 1)
+    assert best.low == pytest.approx(n / (n + Z**2))
+    assert (worst.value, worst.low, worst.high) == pytest.approx((0, 0, 1 - best.low))
+
+
+def test_constant_scores_are_a_coin_but_not_a_certain_one():
+    found = statistics.auroc_interval(np.zeros(200), np.zeros(100))
+    assert found.value == 0.5
+    assert 0.4 < found.low < 0.5 < found.high < 0.6
+    same = statistics.auroc_difference(np.zeros(9), np.ones(9), np.zeros(9), np.ones(9))
+    assert same.low < 0 < same.high
+    none = statistics.auroc_difference(np.zeros(90), np.zeros(90), np.zeros(90), np.zeros(90))
+    assert (none.value, none.low, none.p) == (0, None, None)
+
+
+def test_near_one_hanley_and_mcneils_variance_is_the_least():
+    """One OOD image of 300 in wrong order: DeLong alone does not see that it is one by chance."""
+    inside, outside = np.arange(300.0), np.arange(1000.0, 1300)
+    outside[0] = 150.5
+    found = statistics.auroc_interval(inside, outside)
+    value = found.value
+    others = 299
+    variance = value * (1 - value) / 300**2
+    variance *= 1 + others * ((1 - value) / (2 - value) + value / (1 + value))
+    delong = naive_delong(inside, outside)[1]
+    half = Z * math.sqrt(max(variance, delong)) / (value * (1 - value))
+    assert found.low == pytest.approx(special.expit(special.logit(value) - half))
+
+
+def test_a_difference_near_one_does_not_trust_a_variance_of_nothing():
+    """1 against 0.995: the perfect one contributes uncertainty although its variance is 0."""
+    inside, perfect = np.arange(300.0), np.arange(1000.0, 1300)
+    worse = perfect.copy()
+    worse[:3] = 100.5
+    found = statistics.auroc_difference(inside, perfect, inside, worse)
+    assert found.value == pytest.approx(0.00664, abs=1e-4)
+    assert found.high - found.low > 2 * Z * math.sqrt(naive_joint(inside, perfect, inside, worse))
+    assert found.wins == 3
+    with pytest.raises(ValueError, match="same samples"):
+        statistics.auroc_difference(inside, perfect, inside[1:], worse)
+
+
+# ------------------------------------------------------------------ AUPR, FPR95
+
+
+def weighted_precision(negative, positive, weight_n, weight_p):
+    labels = np.repeat([0, 1], [len(negative), len(positive)])
+    scores = np.concatenate([negative, positive])
+    return average_precision_score(labels, scores, sample_weight=np.concatenate([weight_n, weight_p]))  # fmt: skip
+
+
+@pytest.mark.parametrize("step", [0.0, 0.5])
+def test_influences_are_derivatives_of_scikit_learns_weighted_precision(step):
+    """Each sample's weight is nudged in turn: the variance is the sum of squares of what happens."""
+    a, b = pairs_of(step=step)
+    ones = np.ones(len(a)), np.ones(len(b))
+    influence = []
+    for side, size in enumerate((len(a), len(b))):
+        moved = []
+        for k in range(size):
+            ends = []
+            for nudge in (1e-4, -1e-4):
+                nudged = [w.copy() for w in ones]
+                nudged[side][k] += nudge
+                ends.append(weighted_precision(a, b, *nudged))
+            moved.append((ends[0] - ends[1]) / 2e-4)
+        moved = np.array(moved)
+        influence.append(((moved - moved.mean()) ** 2).sum() * size / (size - 1))
+    value = weighted_precision(a, b, *ones)
+    found = statistics.ranking_intervals(a, b)["aupr_out"]
+    half = Z * math.sqrt(sum(influence)) / (value * (1 - value))
+    assert found.value == pytest.approx(value)
+    assert found.low == pytest.approx(special.expit(special.logit(value) - half), rel=1e-4)
+    assert found.high == pytest.approx(special.expit(special.logit(value) + half), rel=1e-4)
+
+
+@pytest.mark.parametrize("step", [0.0, 0.5])
+def test_ranking_values_are_those_of_the_metrics_room(step):
+    a, b = pairs_of(n=137, m=59, step=step)
+    found = statistics.ranking_intervals(a, b)
+    for name, estimate in found.items():
+        assert estimate.value == pytest.approx(getattr(metrics, name)(a, b), abs=1e-12), name
+        assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+        assert estimate.n == 196
+    mirrored = statistics.ranking_intervals(-b, -a)
+    for one, other in (("aupr_out", "aupr_in"), ("fpr95", "fpr95_id_positive")):
+        ends = mirrored[other]
+        assert (found[one].low, found[one].high) == pytest.approx((ends.low, ends.high))
+
+
+def test_fpr95_has_the_ends_of_a_drawn_bootstrap():
+    """ID and OOD resampled apart, 4,000 times; summed in closed form it must be as wide."""
+    a, b = pairs_of(n=1500, m=800)
+    draw = np.random.default_rng(3)
+    drawn = [metrics.fpr95(draw.choice(a, len(a)), draw.choice(b, len(b))) for _ in range(4000)]
+    found = statistics.ranking_intervals(a, b)["fpr95"]
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.008)  # fmt: skip
+
+
+def test_rankings_at_the_ends_and_with_constants():
+    perfect = statistics.ranking_intervals(np.zeros(200), np.ones(300))
+    assert (perfect["fpr95"].value, perfect["fpr95"].low) == (0, 0)
+    assert 0.001 < perfect["fpr95"].high < 0.03
+    assert (perfect["aupr_out"].value, perfect["aupr_out"].high) == (1, 1)
+    assert perfect["aupr_out"].low == pytest.approx(200 / (200 + Z**2))
+    constant = statistics.ranking_intervals(np.zeros(60), np.zeros(40))
+    assert constant["fpr95"].value == 1
+    assert constant["fpr95"].low > 0.9
+    assert constant["aupr_out"].value == pytest.approx(0.4)
+    assert constant["aupr_out"].low < 0.4 < constant["aupr_out"].high
+
+
+# ------------------------------------------------------------------ binned calibration errors
+
+
+def two_class(confidence, correct):
+    confidence = np.asarray(confidence, float)
+    return np.stack([confidence, 1 - confidence], 1), np.where(correct, 0, 1)
+
+
+def calibrated(n, seed=0, by=0.0):
+    """Confidences like MNIST's and labels that follow them, less `by`."""
+    draw = np.random.default_rng(seed)
+    confidence = np.maximum(special.expit(draw.normal(6, 3, n)), 0.5)
+    return two_class(confidence, draw.random(n) < confidence - by)
+
+
+KINDS = ("ece", "rms_calibration_error")
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "mce"])
+def test_the_value_is_that_of_the_metric(kind):
+    probs, labels = calibrated(700, by=0.03)
+    for bins in (5, 15):
+        found = statistics.binned_error(probs, labels, kind, bins=bins)
+        assert found.value == pytest.approx(getattr(metrics, kind)(probs, labels, bins=bins))
+        assert found.n == 700
+
+
+def test_a_maximum_has_no_interval():
+    found = statistics.binned_error(*calibrated(500), "mce")
+    assert (found.low, found.high) == (None, None)
+    assert "maximum" in found.method
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_calibrated_model_reaches_down_to_zero_and_a_wrong_one_does_not(kind):
+    """Catches the percentile bootstrap, whose lower end is above 0 for every calibrated model."""
+    low = [statistics.binned_error(*calibrated(400, seed), kind).low for seed in range(30)]
+    assert np.mean(np.array(low) == 0) > 0.85
+    wrong = statistics.binned_error(*calibrated(2000, by=0.1), kind)
+    assert 0.05 < wrong.low < 0.1 < wrong.high < 0.16
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_interval_below_the_floor_starts_at_zero_and_only_there(kind):
+    for by in (0.0, 0.01, 0.02, 0.05):
+        probs, labels = calibrated(500, by=by)
+        found = statistics.binned_error(probs, labels, kind)
+        above = found.value > statistics.floor(probs, labels, kind).high
+        assert (found.low > 0) == above
+        assert found.low <= found.value <= found.high <= 1
+
+
+def test_the_floor_is_that_of_labels_drawn_from_the_confidences():
+    """A loop over 4,000 draws; catches labels drawn from the accuracy, or from uniform classes."""
+    probs, labels = calibrated(600, by=0.2)
+    draw = np.random.default_rng(8)
+    confidence = probs.max(1)
+    drawn = [
+        metrics.ece(*two_class(confidence, draw.random(600) < confidence)) for _ in range(4000)
+    ]
+    found = statistics.floor(probs, labels)
+    assert found.mean == pytest.approx(np.mean(drawn), rel=0.1)
+    assert found.high == pytest.approx(np.quantile(drawn, 0.975), rel=0.15)
+    flipped = statistics.floor(probs, 1 - labels)
+    assert flipped == found  # the labels at hand do not matter
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_ends_are_where_the_test_turns(kind):
+    """Labels drawn anew with the gaps of an end show the error seen in about 2.5 % of cases."""
+    probs, labels = calibrated(800, by=0.08)
+    bins = _binned(probs, labels, 15)
+    search = _Search(bins, kind, float(bins.measure(bins.gaps, kind)), np.random.default_rng(1))
+    low, high = search.low(), search.high()
+    draw = np.random.default_rng(2)
+    for end, extreme in ((low, np.greater_equal), (high, np.less_equal)):
+        gaps = bins.gaps * end / search.value  # another path to the same error
+        right = draw.binomial(bins.count, bins.accuracy(gaps), (4000, len(bins.count)))
+        drawn = bins.measure(bins.share * bins.confidence - right / bins.n, kind)
+        assert 0.003 < extreme(drawn, search.value).mean() < 0.12
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+@pytest.mark.parametrize("hit", [True, False])
+def test_few_samples_and_unanimous_bins(n, hit):
+    for confidence in (0.5, 0.9, 1.0):
+        probs, labels = two_class(np.full(n, confidence), np.full(n, hit))
+        for kind in KINDS:
+            found = statistics.binned_error(probs, labels, kind)
+            assert 0 <= found.low <= found.value <= found.high <= 1
+    saturated = statistics.binned_error(*two_class(np.ones(500), np.full(500, True)), "ece")
+    assert (saturated.value, saturated.low) == (0, 0)
+    assert 0.003 < saturated.high < 0.012  # 3.7 mistakes of 500 may have been missed
+
+
+def test_equal_records_give_equal_intervals():
+    probs, labels = calibrated(500, by=0.05)
+    assert statistics.binned_error(probs, labels, "ece") == statistics.binned_error(
+        probs, labels, "ece"
+    )
+
+
+# ------------------------------------------------------------------ families, power, gates
+
+
+def naive_holm(p):
+    order = sorted(range(len(p)), key=lambda k: p[k])
+    adjusted, worst = [0.0] * len(p), 0.0
+    for step, k in enumerate(order):
+        worst = max(worst, (len(p) - step) * p[k])
+        adjusted[k] = min(1.0, worst)
+    return adjusted
+
+
+@given(st.lists(st.floats(0, 1), max_size=20))
+def test_holm_steps_down(p):
+    """Catches Bonferroni, Benjamini-Hochberg, a lost order and a lost running maximum."""
+    assert statistics.holm(np.array(p)).tolist() == pytest.approx(naive_holm(p))
+
+
+def test_holm_leaves_out_what_was_not_tested():
+    found = statistics.holm(np.array([0.01, math.nan, 0.04]))
+    assert found[[0, 2]].tolist() == [0.02, 0.04]
+    assert math.isnan(found[1])
+
+
+@pytest.mark.parametrize(("n", "discordance"), [(200, 0.1), (1000, 0.05), (10_000, 0.004)])
+def test_the_detectable_difference_has_the_power_that_it_promises(n, discordance):
+    """By simulation of the exact test; catches one-sided power and the unpaired formula."""
+    gap = statistics.detectable_difference(n, discordance)
+    draw = np.random.default_rng(0)
+    wins, losses = (discordance + gap) / 2, (discordance - gap) / 2
+    found = draw.multinomial(n, [wins, losses, 1 - wins - losses], 4000)[:, :2]
+    kinds, count = np.unique(found, axis=0, return_counts=True)
+    seen = sum(c for pair, c in zip(kinds, count, strict=True) if mcnemar(*map(int, pair)) <= 0.05)
+    assert seen / 4000 == pytest.approx(0.8, abs=0.025)
+    assert gap == pytest.approx(2.8 * math.sqrt(discordance / n), rel=0.2)  # the rule of thumb
+
+
+def test_too_few_discordant_pairs_detect_nothing():
+    assert statistics.detectable_difference(50, 0.05) == math.inf
+
+
+def test_gates_at_every_position_of_the_interval():
+    """The bound decides, not the value."""
+    ends = [-0.03, -0.015, -0.005, 0.01]
+    verdicts = {
+        (low, high): statistics.gate(low, high, 0.01)
+        for low, high in itertools.combinations(ends, 2)
+    }
+    assert verdicts == {
+        (-0.03, -0.015): "regression", (-0.03, -0.005): "undecided", (-0.03, 0.01): "undecided",
+        (-0.015, -0.005): "undecided", (-0.015, 0.01): "undecided", (-0.005, 0.01): "no regression",
+    }  # fmt: skip
+    assert statistics.gate(None, None, 0.01) == "undecided"
+    assert statistics.gate(-0.01, 0.0, 0.01) == "undecided"
+
+
+def test_a_difference_is_an_estimate_of_its_own():
+    found = statistics.paired_proportions(*tables(50, 9, 1, 40))
+    assert found.estimate == statistics.Estimate(
+        found.value, found.low, found.high, found.n, found.method
+    )
