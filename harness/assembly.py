@@ -38,7 +38,8 @@ def assemble(plan: Plan, store: Store, outcome: Outcome, made: provenance.Made) 
     view = View(plan, store)
     measured = measure(view)
     run = provenance.run(view, outcome, made)
-    found = flags.complaints(view, measured.rows, run)
+    book = ledger(view)
+    found = flags.complaints(view, measured.rows, run, book)
     run["flags"], run["checks"] = flags.told(found), flags.paragraphs(found)
     rows = tuple(flags.marked(measured.rows, found))
     tables = {name: table(name, blocks) for name, blocks in measured.outcomes.items()}
@@ -49,7 +50,7 @@ def assemble(plan: Plan, store: Store, outcome: Outcome, made: provenance.Made) 
         outcomes=tables,
         exhibits=exhibits(measured),
         galleries=tuple(galleries(view)),
-        ledger=ledger(view),
+        ledger=book,
         findings=findings.findings(plan.suite, tables, rows) if several else (),
     )
     return ranking.ranked(results)

@@ -44,6 +44,8 @@ class AttackOutcome:
         distance: (N,) float64 distance from x in the threat's norm, after projection.
         violations: samples that the attack left outside ball or box; projected before judging.
         worst: largest excess over ball or box before projection, in pixel units; 0 if none.
+        unboxed: of the violations, samples with pixels outside [0, 1].
+        astray: of the violations, samples nearer to another sample's image than to their own.
         claimed: (N,) bool, the attack's own claim of success, or None where it makes none.
         forwards: images passed forward per sample, judging not counted.
         backwards: gradients taken per sample.
@@ -56,6 +58,8 @@ class AttackOutcome:
     distance: np.ndarray
     violations: int
     worst: float
+    unboxed: int
+    astray: int
     claimed: np.ndarray | None
     forwards: float
     backwards: float
@@ -127,6 +131,8 @@ def run_attack(
         distance=settled.distance,
         violations=settled.violations,
         worst=settled.worst,
+        unboxed=settled.unboxed,
+        astray=settled.astray,
         claimed=_joined(claims),
         forwards=counted.forwards / max(len(x), 1),
         backwards=counted.backwards / max(len(x), 1),
@@ -157,6 +163,8 @@ class Settled(NamedTuple):
     distance: np.ndarray  # (N,) float64
     violations: int
     worst: float
+    unboxed: int
+    astray: int
 
 
 def settle(
@@ -189,7 +197,18 @@ def settle(
         threat.distance(settled.double() - x.double()).cpu().numpy(),
         int(guilty.sum()),
         float(excess.max()) if len(excess) else 0.0,
+        int(off.sum()),
+        _astray(x, moved, guilty),
     )
+
+
+def _astray(x: torch.Tensor, moved: torch.Tensor, guilty: torch.Tensor) -> int:
+    """Guilty rows nearer to another row's image than to their own; the first ATTACK_BATCH are looked at."""
+    rows = guilty.nonzero()[:ATTACK_BATCH, 0]
+    if not len(rows):
+        return 0
+    nearest = torch.cdist(moved[rows].flatten(1).to(x), x.flatten(1)).argmin(1)
+    return int((nearest != rows).sum())
 
 
 def _minimises(plug: Plug) -> bool:

@@ -1,4 +1,4 @@
-"""Checks on one run of one attack: H20 to H28. Facts are stored by the attack and probe jobs."""
+"""Checks on one run of one attack: H20 to H29. Facts are stored by the attack and probe jobs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     Facts = Mapping[str, Any]
 
+FAR, SLIGHTLY = 9.0, 1.05  # times eps: beyond what missing projection explains; hardly at all
 MORE = 3  # further samples broken by a longer or repeated attack that are no accident
 MOVING, MOVING_SHARE = 0.05, 0.05  # of the loss over the last ten steps; of the samples
 STRONGER = 0.005  # of the samples, by which another loss may beat the configured one
@@ -27,7 +28,19 @@ STRONGER = 0.005  # of the samples, by which another loss may beat the configure
 def ball_and_box(facts: Facts) -> Iterator[Finding]:
     """Images outside the threat."""
     if facts.get("violations"):
-        yield f"{facts['violations']} images left ball or box, by up to {facts['worst_violation']:.3g}; they were projected and judged again."
+        yield f"{facts['violations']} images left ball or box, by up to {facts['worst_violation']:.3g} ({_outside(facts)}); they were projected and judged again."
+
+
+def _outside(facts: Facts) -> str:
+    """The probable cause of images outside the threat."""
+    count, reach = facts["violations"], facts.get("reach", 1.0)
+    if facts.get("astray", 0) > count / 2:
+        return "probable cause: rows in another order, or projected round other images"
+    if facts.get("unboxed", 0) > count / 2 and reach < SLIGHTLY:
+        return "probable cause: not clipped to the box [0, 1]"
+    if reach > FAR:
+        return f"{reach:.3g} times eps; probable cause: eps or step read in units of 0-255"
+    return f"{reach:.3g} times eps; probable cause: no projection, another norm, or round another point"
 
 
 @check(
@@ -118,3 +131,15 @@ def right_loss(facts: Facts) -> Iterator[Finding]:
     for name, more in facts.get("losses", {}).items():
         if more >= MORE and more > STRONGER * facts["k"]:
             yield f"{name} breaks {more} of {facts['k']} samples more than the configured {facts['loss']}: use the union."
+
+
+@check(
+    "H29", "the images were attacked", "FAIL", "attack",
+    raised_if="an attack at a fixed budget broke nothing and returned every image as it came.",
+    explanation="An attack that crashes behind its own back, or finds no gradient, returns clean images; counted as survivors they make a model look robust (OpenOOD, ART and torchattacks did so).",
+    what_to_do="Look at the attack's log and at H04 and H05. A failed attack is no number.",
+)  # fmt: skip
+def attacked(facts: Facts) -> Iterator[Finding]:
+    """Clean images came back."""
+    if facts.get("unmoved") and facts["unmoved"] == facts.get("n") and not facts["broke"]:
+        yield f"All {facts['n']} images came back as they were, and none broke: the attack returned clean images (it crashed silently, or had no gradient)."

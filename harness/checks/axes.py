@@ -1,4 +1,4 @@
-"""Checks on shift, OOD detection and calibration: H80 to H85."""
+"""Checks on shift, OOD detection and calibration: H80 to H86."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     Facts = Mapping[str, Any]
 
 TIED = SATURATED = 0.01
+SEEN = 0.01  # of a test set, that a training set may hold again: published sets have a few twins
+NEIGHBOURS = 1e-3  # of the spread of the scores; float32 products differ by less between batches
 BY_DESIGN = ("gradnorm", "gradient_uncertainty", "she", "dice")
 """Detectors that reward large activations, as their papers say: noise may score below real images."""
 
 
 @check(
     "H80", "the identity changes nothing", "FAIL", "axis",
-    raised_if="accuracy under the corruption `identity` is not exactly the clean accuracy.",
+    raised_if="accuracy under the corruption `identity` is not exactly the clean accuracy, or a corrupted set has other labels, another order or another number of images than the test set.",
     explanation="Then the corrupted images differ from the clean ones by more than the corruption: in order, scale or labels.",
     what_to_do="Look at how the corrupted set is read.",
 )  # fmt: skip
@@ -28,6 +30,8 @@ def identity(facts: Facts) -> Iterator[Finding]:
     """The identity changes accuracy."""
     if "identity" in facts and facts["identity"] != facts["clean"]:
         yield f"Accuracy under `identity` is {facts['identity']:.4f}, clean it is {facts['clean']:.4f}: labels or images are mixed up."
+    for name in facts.get("disordered", ()):
+        yield f"Corruption {name} has other labels, another order or fewer images than the test set: labels or images are mixed up."
 
 
 @check(
@@ -50,15 +54,30 @@ def direction(facts: Facts) -> Iterator[Finding]:
 
 @check(
     "H82", "OOD data prepared as ID data", "FAIL", "axis",
-    raised_if="the range, type or shape of an OOD set differs from that of the test set.",
-    explanation="Then anything can tell them apart: unscaled OOD images alone give an AUROC of 1.",
-    what_to_do="Prepare both alike; `harness` brings OOD sets to the shape and the [0, 1] range of the data.",
+    raised_if="the range of an OOD set differs from that of the test set, or a detector was fitted on images of the test set or of an OOD set.",
+    explanation="Unscaled OOD images alone give an AUROC of 1: anything tells them apart. And a detector that has seen what it is tested on remembers instead of detecting.",
+    what_to_do="Prepare both alike (`harness` brings OOD sets to the shape and the [0, 1] range of the data), and fit on training images only.",
 )  # fmt: skip
 def preparation(facts: Facts) -> Iterator[Finding]:
-    """OOD images come in another range."""
+    """OOD images come in another range, or were seen before."""
     for name, (low, high) in facts.get("ranges", {}).items():
         if low < 0 or high > 1 or high <= 2 / 255:
             yield f"{name} spans [{low:.3g}, {high:.3g}] where images are in [0, 1]: it is told apart by its scale."
+    for name, share in facts.get("seen", {}).items():
+        if share > SEEN:
+            yield f"{share:.1%} of {name} are among the images that the detector was fitted on: test data leaked into it."
+
+
+@check(
+    "H86", "a score is one image's own", "FAIL", "axis",
+    raised_if="a detector scores an image otherwise when other images stand beside it, or when it is asked again.",
+    explanation="Scores that depend on the rest of the batch (its mean, its order, what was scored before) are fitted on test data, and no deployment has them.",
+    what_to_do="Fit on training data once; score each image by itself.",
+)  # fmt: skip
+def own_score(facts: Facts) -> Iterator[Finding]:
+    """Scores depend on their neighbours."""
+    if facts.get("neighbours", 0.0) > NEIGHBOURS:
+        yield f"Scores move by {facts['neighbours']:.2g} of their spread with the images beside them: the detector is fitted on test data, or mixes up rows."
 
 
 @check(

@@ -1,4 +1,4 @@
-"""Checks on a model, before any attack: H01 to H11 and H27. Facts come from `probes.probe`."""
+"""Checks on a model, before any attack: H01 to H13 and H27. Facts come from `probes.probe`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ ZERO_SHARE = 0.05
 BETTER_SCALING = 0.02
 NOISY = 0.1
 WRONG_SLOPE = 0.5
+OTHER_ORDER = 0.1  # of accuracy, by which another order of the outputs may be right more often
+SURE = 3  # standard errors of an accuracy
+FLAT = 0.5  # of the images, whose logits do not notice a small change
+LEADS = (0.05, 500.0)  # of the best logit over the second: a network as it was trained lies between
+SCALES = ("x 255", "/ 255", "standardised", "2x - 1")
+DEPENDS = 1e-3  # of the spread of the logits, by which they may change with the batch
 
 
 @check(
@@ -92,6 +98,8 @@ def zero_gradients(facts: Facts) -> Iterator[Finding]:
 
 
 def _cause(facts: Facts) -> str:
+    if facts["flat"] > FLAT:
+        return "the input is quantised inside the model; a score-based attack such as Square is required"
     precise = facts["zero_ce_float64"]
     if facts["zero_margin"] < facts["zero_ce"] or (
         precise is not None and precise < facts["zero_ce"]
@@ -111,8 +119,11 @@ def broken_graph(facts: Facts) -> Iterator[Finding]:
     if facts["graph"]:
         yield f"No gradient path from logits to input ({facts['graph']}): use BPDA or score-based attacks."
     elif facts["slope_error"] > WRONG_SLOPE and facts["random_gap"] <= RANDOM:
-        coarse = facts.get("levels", 0)
-        yield f"The gradient does not predict the change of the logits (median error {facts['slope_error']:.0%}): a step is quantised, detached or replaced ({coarse} distinct outputs on {facts['k']} inputs)."
+        quantised = facts["flat"] > FLAT
+        why = (
+            "the input is quantised" if quantised else "a step is detached or its gradient replaced"
+        )
+        yield f"The gradient does not predict the change of the logits (median error {facts['slope_error']:.0%}): {why}."
 
 
 @check(
@@ -129,7 +140,7 @@ def test_time_optimisation(facts: Facts) -> Iterator[Finding]:
 
 @check(
     "H07", "input range and normalisation", "FAIL", "model",
-    raised_if="inputs leave [0, 1], or another scaling of the inputs beats the declared one by more than two points of accuracy.",
+    raised_if="inputs leave [0, 1], or inputs scaled, inverted, mirrored, transposed or with channels reversed beat those declared by more than two points of accuracy and three standard errors.",
     explanation="A budget is stated for pixels in [0, 1]. If the model expects 0-255 or standardised pixels, eps means something else; normalising twice costs accuracy and robustness.",
     what_to_do="Put the normalisation inside the model as its first layer, once, and feed it pixels in [0, 1].",
 )  # fmt: skip
@@ -139,9 +150,19 @@ def scaling(facts: Facts) -> Iterator[Finding]:
     if low < 0 or high > 1:
         yield f"Inputs span [{low:.3g}, {high:.3g}], but eps is stated for [0, 1]."
     name, best = max(facts["scalings"].items(), key=lambda item: item[1])
-    sure = 3 * (facts["clean"] * (1 - facts["clean"]) / facts["k"]) ** 0.5
-    if best - facts["clean"] > max(BETTER_SCALING, sure):
-        yield f"Accuracy is {facts['clean']:.1%} on pixels in [0, 1], and {best:.1%} on pixels {name}: normalisation is missing or done twice."
+    if best - facts["clean"] > max(BETTER_SCALING, _sure(facts)):
+        what = (
+            "normalisation is missing or done twice"
+            if name in SCALES
+            else "the images are prepared otherwise than in training"
+        )
+        yield f"Accuracy is {facts['clean']:.1%} on pixels in [0, 1], and {best:.1%} on pixels {name}: {what}."
+
+
+def _sure(facts: Facts) -> float:
+    """A difference of accuracy that is no accident of the draw."""
+    share = min(max(facts["clean"], 1 / facts["k"]), 1 - 1 / facts["k"])
+    return SURE * (share * (1 - share) / facts["k"]) ** 0.5
 
 
 @check(
@@ -161,14 +182,14 @@ def parity(facts: Facts) -> Iterator[Finding]:
 
 @check(
     "H09", "batch invariance", "WARN", "model",
-    raised_if="a sample's label changes when it is looked at alone.",
+    raised_if="a sample's label changes when it is looked at alone, or its logits do by more than a thousandth of their spread.",
     explanation="Then success depends on which samples share a batch (batch statistics, or rounding near the boundary).",
     what_to_do="Judging always uses one fixed batch size here; if more than a few labels flip, look for batch normalisation in training mode.",
 )  # fmt: skip
 def batch_invariance(facts: Facts) -> Iterator[Finding]:
     """Labels depend on the batch."""
-    if facts["flips_alone"]:
-        yield f"{facts['flips_alone']} of {facts['k']} labels change when the sample is looked at alone."
+    if facts["flips_alone"] or facts["gap_alone"] > DEPENDS:
+        yield f"{facts['flips_alone']} of {facts['k']} labels change when the sample is looked at alone, logits by {facts['gap_alone']:.2g} of their spread: they depend on the batch."
 
 
 @check(
@@ -193,6 +214,32 @@ def eps_zero(facts: Facts) -> Iterator[Finding]:
     """An empty ball holds another image."""
     if facts.get("eps_zero_changed"):
         yield f"An attack at eps 0 changes {facts['eps_zero_changed']} predictions: mode, rounding or preprocessing differs between attack and evaluation."
+
+
+@check(
+    "H12", "outputs in the order of the labels", "FAIL", "model",
+    raised_if="another matching of outputs to labels is right on ten points more of the images, beyond three standard errors.",
+    explanation="Labels counted from one, sorted as text or taken from another list of classes make a good network look like a bad one, and every attack on it succeed.",
+    what_to_do="Look at the list of classes that the network was trained with.",
+)  # fmt: skip
+def label_order(facts: Facts) -> Iterator[Finding]:
+    """The outputs stand in another order."""
+    if facts["matched"] - facts["clean"] > max(OTHER_ORDER, _sure(facts)):
+        yield f"Accuracy is {facts['clean']:.1%}, and {facts['matched']:.1%} with the outputs in another order: labels and outputs do not match (counted from one? sorted otherwise?)."
+
+
+@check(
+    "H13", "scale of the logits", "WARN", "model",
+    raised_if="a network that is right on most images leads with its best logit by less than 0.05 or more than 500, in the median.",
+    explanation="A temperature on the logits changes no label and no ranking of one image's classes, but it flattens or saturates the softmax: cross-entropy attacks fail, confidences and the energy score lose their meaning.",
+    what_to_do="Return the logits as trained, without a temperature or another factor.",
+)  # fmt: skip
+def logit_scale(facts: Facts) -> Iterator[Finding]:
+    """A factor on the logits."""
+    low, high = LEADS
+    probable = facts["logit_min"] >= 0 and facts["row_sum_gap"] < ROUNDING  # H03 speaks of these
+    if facts["clean"] > 0.5 and not low <= facts["lead"] <= high and not probable:
+        yield f"The best logit leads the second by {facts['lead']:.2g} in the median, on a network that is right on {facts['clean']:.0%}: a temperature on the logits?"
 
 
 @check(

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
-from harness.attacks.gradients import slope
+from harness.attacks.gradients import fastest, slope
 from harness.attacks.losses import margin
 from harness.core.lazy import Lazy
 from harness.core.registry import registry
@@ -27,6 +28,7 @@ else:
 
 PASSES = 5  # identical passes, to see randomness
 DRAWS = 100  # of the loss landscape and of random noise
+MASKED_EPS = 0.3  # where nothing undefended stands
 WIDTH = 4 / 255  # half width of the box of the loss landscape
 Facts = dict[str, Any]
 
@@ -49,26 +51,40 @@ def probe(model: Classifier, x: torch.Tensor, y: torch.Tensor, seed: int) -> Fac
         "training": [
             name or "model" for name, part in model.module.named_modules() if part.training
         ],
-        **_outputs(logits),
+        **_outputs(logits, y),
         **_randomness(model, x, y),
         **_gradients(model, x, y),
         **_scalings(model, x, y),
-        "flips_alone": _flips_alone(model, x, logits),
+        **_alone(model, x, logits),
         "autograd_calls": autograd_calls(model, x[:8]),
         "landscape": landscape(model, x, y, seed),
     }
 
 
-def _outputs(logits: torch.Tensor) -> Facts:
+def _outputs(logits: torch.Tensor, y: torch.Tensor) -> Facts:
     total = logits.double().logsumexp(1)
     sums = logits.sum(1)
+    best = logits.topk(2, dim=1).values
     return {
+        "matched": matched(logits.argmax(1).cpu().numpy(), y.cpu().numpy(), logits.shape[1]),
+        "lead": float((best[:, 0] - best[:, 1]).median()),
         "logit_min": float(logits.min()),
         "logit_max": float(logits.max()),
         "row_sum_gap": float((sums - 1).abs().max()),
         "logsumexp_gap": float(total.abs().max()),
-        "levels": len(torch.unique(logits)),
     }
+
+
+def matched(predicted: np.ndarray, y: np.ndarray, classes: int) -> float:
+    """Accuracy under the matching of outputs to labels that makes it largest.
+
+    A network whose outputs stand in another order than the labels is right under it, and wrong
+    without.
+    """
+    pairs = np.zeros((classes, classes))
+    np.add.at(pairs, (predicted, y), 1)
+    rows, columns = linear_sum_assignment(pairs, maximize=True)
+    return float(pairs[rows, columns].sum() / len(y))
 
 
 def _randomness(model: Classifier, x: torch.Tensor, y: torch.Tensor) -> Facts:
@@ -86,7 +102,7 @@ def _gradients(model: Classifier, x: torch.Tensor, y: torch.Tensor) -> Facts:
     try:
         ce = slope(model, x, y, "ce").gradient
     except RuntimeError as error:  # no graph from the logits back to the images
-        return {"graph": str(error).partition("\n")[0]}
+        return {"graph": str(error).partition("\n")[0], "flat": _flat(model, x)}
     of_margin = slope(model, x, y, "margin").gradient
     return {
         "graph": "",
@@ -95,7 +111,18 @@ def _gradients(model: Classifier, x: torch.Tensor, y: torch.Tensor) -> Facts:
         "zero_ce_float64": _zero_rows_float64(model, x, y),
         "not_finite": int((~ce.isfinite()).flatten(1).any(1).sum()),
         "slope_error": _slope_error(model, x, y, of_margin),
+        "flat": _flat(model, x),
     }
+
+
+def _flat(model: Classifier, x: torch.Tensor, step: float = 1e-4) -> float:
+    """Share of images whose logits keep every bit when all pixels move by a little.
+
+    Near 1 where the images are rounded inside the model, near 0 elsewhere.
+    """
+    with torch.no_grad():
+        here, there = model(x), model((x - step).abs())
+    return float((here == there).all(1).float().mean())
 
 
 def _zero_rows(gradient: torch.Tensor) -> int:
@@ -136,14 +163,19 @@ def _slope_error(
 
 
 def _scalings(model: Classifier, x: torch.Tensor, y: torch.Tensor) -> Facts:
-    """Range of the inputs, and accuracy under other scalings that a loader might have meant."""
+    """Range of the inputs, and accuracy as another loader might have prepared them."""
     mean, spread = x.mean(), x.std().clamp_min(1e-6)
     others = {
         "x 255": x * 255,
         "/ 255": x / 255,
         "standardised": (x - mean) / spread,
         "2x - 1": 2 * x - 1,
+        "inverted": 1 - x,
+        "with channels reversed": x.flip(1),
+        "mirrored": x.flip(3),
     }
+    if x.shape[2] == x.shape[3]:
+        others["transposed"] = x.transpose(2, 3)
     with torch.no_grad():
         right = {
             name: float((model(z).argmax(1) == y).float().mean()) for name, z in others.items()
@@ -151,11 +183,16 @@ def _scalings(model: Classifier, x: torch.Tensor, y: torch.Tensor) -> Facts:
     return {"input_min": float(x.min()), "input_max": float(x.max()), "scalings": right}
 
 
-def _flips_alone(model: Classifier, x: torch.Tensor, logits: torch.Tensor) -> int:
-    """Labels that change when a sample is looked at alone."""
+def _alone(model: Classifier, x: torch.Tensor, logits: torch.Tensor) -> Facts:
+    """Labels that change when a sample is looked at alone, and how far its logits move.
+
+    The distance is relative to the spread of the sample's logits.
+    """
     with torch.no_grad():
         alone = torch.cat([model(row[None]) for row in x])
-    return int((alone.argmax(1) != logits.argmax(1)).sum())
+    gap = (alone - logits).abs().amax(1) / (logits.amax(1) - logits.amin(1)).clamp_min(1e-12)
+    flips = int((alone.argmax(1) != logits.argmax(1)).sum())
+    return {"flips_alone": flips, "gap_alone": float(gap.median())}
 
 
 def autograd_calls(model: Classifier, x: torch.Tensor) -> int:
@@ -209,13 +246,14 @@ def noise_breaks(
 ) -> np.ndarray:
     """(N,) bool: samples that random points on the sphere of the budget break (check H46)."""
     rng = torch_rng(seed, "noise")
-    broken = torch.zeros(len(x), dtype=torch.bool)
     with torch.no_grad():
+        broken = model(x).argmax(1) != y
         for _ in range(draws):
-            sign = torch.randint(0, 2, x.shape, generator=rng).to(x) * 2 - 1
-            there = (x + threat.eps * sign).clamp(0, 1)
-            broken |= (model(there).argmax(1) != y).cpu()
-    return broken.numpy()
+            left = (~broken).nonzero()[:, 0]
+            up = torch.rand((len(left), *x.shape[1:]), generator=rng).to(x) < 0.5
+            there = (x[left] + torch.where(up, threat.eps, -threat.eps)).clamp(0, 1)
+            broken[left] = model(there).argmax(1) != y[left]
+    return broken.cpu().numpy()
 
 
 # ---------------------------------------------------------------- what needs an attack
@@ -251,7 +289,7 @@ def parity(
 
 def search(
     model: Classifier, x: torch.Tensor, y: torch.Tensor, threat: Threat, *, steps: int, seed: int
-) -> Facts:
+) -> tuple[Facts, np.ndarray]:
     """How well PGD searched: what it lost again, and what more steps, starts or losses would find.
 
     Args:
@@ -261,13 +299,15 @@ def search(
         threat: the budget at which the model is judged.
         steps: of PGD.
         seed: of its starts.
+
+    Returns:
+        Facts for the checks on attacks, and the (k, C, H, W) images, for check H45.
     """
     from harness.attacks import run_attack
 
     plug, watch = registry.get("attack", "pgd"), Watch()
-    first = run_attack(
-        plug, {"steps": steps}, model, x, y, threat, seed=seed, trace=watch, batch_size=len(x)
-    )
+    quick = {"steps": steps, "arithmetic": fastest(x.device.type)}
+    first = run_attack(plug, quick, model, x, y, threat, seed=seed, trace=watch, batch_size=len(x))
     facts: Facts = {
         "k": len(x),
         "steps": steps,
@@ -284,7 +324,7 @@ def search(
     def broken(params: dict[str, Any], noise: torch.Tensor | None = None, salt: int = 0) -> int:
         if not len(left):
             return 0
-        asked = {"steps": steps, "keep": "first"} | params
+        asked = quick | {"keep": "first"} | params
         found = run_attack(
             plug,
             asked,
@@ -305,7 +345,7 @@ def search(
         for name in ("margin", "dlr")
         if name == "margin" or model.num_classes > 2
     }
-    return facts
+    return facts, first.x_adv.numpy()
 
 
 def independent(
@@ -322,10 +362,9 @@ def independent(
 
     plug = registry.get("attack", "pgd")
     right: dict[float, np.ndarray] = {}
+    asked = {"steps": steps, "keep": "first", "arithmetic": fastest(x.device.type)}
     for eps in [*budgets, 1.0]:
-        found = run_attack(
-            plug, {"steps": steps, "keep": "first"}, model, x, y, Threat("linf", eps), seed=seed
-        )
+        found = run_attack(plug, asked, model, x, y, Threat("linf", eps), seed=seed)
         right[eps] = ~found.success
     whole = right.pop(1.0) if 1.0 not in budgets else right[1.0]
     return {
@@ -334,6 +373,47 @@ def independent(
         "whole_box": float(whole.mean()),
         "stubborn": np.flatnonzero(whole).tolist(),
     }
+
+
+def known_broken(model: Classifier, x: torch.Tensor, y: torch.Tensor, *, seed: int) -> Facts:
+    """Share of images that stay right on networks whose gradients are masked on purpose (H51).
+
+    The masks change nothing about what a network can tell apart, so every attack set worth its name
+    breaks them as it breaks the network itself.
+
+    Args:
+        model: an undefended network.
+        x: (k, C, H, W) images.
+        y: (k,) labels.
+        seed: of the attacks.
+
+    Returns:
+        Mask -> (share that our attacks leave right, share without the mask).
+    """
+    from harness.checks.masks import MASKS
+
+    threat = Threat("linf", MASKED_EPS)
+    open_share = _left(model, x, y, threat, seed)
+    return {
+        name: (_left(mask(model), x, y, threat, seed), open_share) for name, mask in MASKS.items()
+    }
+
+
+def _left(model: Classifier, x: torch.Tensor, y: torch.Tensor, threat: Threat, seed: int) -> float:
+    """Share that margin PGD and, where that fails, Square leave right."""
+    from harness.attacks import run_attack
+
+    left = torch.ones(len(x), dtype=torch.bool)
+    for name, params in (
+        ("pgd", {"steps": 20, "loss": "margin", "keep": "first"}),
+        ("square", {"queries": 300}),
+    ):
+        if bool(left.any()):
+            found = run_attack(
+                registry.get("attack", name), params, model, x[left], y[left], threat, seed=seed
+            )
+            left[left.clone()] = torch.from_numpy(~found.success)
+    return float(left.float().mean())
 
 
 class Watch:

@@ -1,4 +1,4 @@
-"""Checks between the attacks on one model: H40 to H52. They cost no further pass.
+"""Checks between the attacks on one model: H40 to H53. They cost no further pass.
 
 Facts are per-sample vectors: see `Relations`.
 """
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 POINT = 0.01
 SMALL, FEW = 1000, 2  # samples below which a difference is counted in samples, and how many count
+ROUNDING = 1e-9  # of a mean of zeros and ones
+MASK_GAP = 0.1  # of the images, that a mask may save from attacks of a few hundred queries
+STRANGE = 0.005  # of the images, whose labels rounding may change between batches of other sizes
 TENTHS = 0.002  # of accuracy, by which Square may beat white-box attacks; as AutoAttack's flags
 
 
@@ -43,6 +46,12 @@ class Relations:
         noise: (n,) bool, broken by random points of the ball; None without.
         transfer: (n,) bool, broken by images made for other models; None without.
         plain: whether the model is the suite's undefended one.
+        known_broken: mask -> (share that our attacks leave right of a network whose gradients are
+            masked on purpose, share of the same network without the mask); empty but on the plain
+            model.
+        strangers: attack -> images that its own clean pass judges otherwise than the prediction of
+            the clean test set does.
+        headlines: norm and eps -> (robust accuracy of the worst case, smallest of one attack).
         mnist_03: share of the plain model's samples that an iterative L-inf attack at 0.3 leaves
             right on MNIST, by attack; empty elsewhere.
     """
@@ -63,6 +72,13 @@ class Relations:
     noise: np.ndarray | None = None
     transfer: np.ndarray | None = None
     plain: bool = False
+    known_broken: Mapping[str, tuple[float, float]] = field(
+        default_factory=dict[str, tuple[float, float]]
+    )
+    strangers: Mapping[str, int] = field(default_factory=dict[str, int])
+    headlines: Mapping[str, tuple[float, float]] = field(
+        default_factory=dict[str, tuple[float, float]]
+    )
     mnist_03: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
@@ -184,6 +200,19 @@ def random_noise(facts: Relations) -> Iterator[Finding]:
 
 
 @check(
+    "H47", "worst case, not average", "FAIL", "relation",
+    raised_if="the robust accuracy in the headline is larger than that under one of its attacks at the same budget.",
+    explanation="A model is broken by the attack that breaks it: the headline counts, per sample, the strongest attack of the threat model. Averages over attacks or norms hide it (DEEPSEC issues 2 and 5).",
+    what_to_do="Take the per-sample minimum over attacks; `harness` prints no averages over attacks.",
+)  # fmt: skip
+def worst_case(facts: Relations) -> Iterator[Finding]:
+    """The headline is not the worst case."""
+    for budget, (headline, least) in facts.headlines.items():
+        if headline > least + ROUNDING:
+            yield f"At {budget} the headline says {headline:.4f}, one attack alone leaves {least:.4f}: it is no worst case."
+
+
+@check(
     "H48", "diverse attacks", "WARN", "relation",
     raised_if="one of these is missing: a gradient attack on cross-entropy, one on a margin or DLR loss, one that needs only scores.",
     explanation="Each kind fails on another kind of defence; a set that lacks one can be fooled.",
@@ -220,3 +249,29 @@ def undefended(facts: Relations) -> Iterator[Finding]:
         for name, left in facts.mnist_03.items():
             if left > POINT:
                 yield f"{name} leaves {left:.1%} of the undefended model's samples right at 0.3: the attack is broken."
+
+
+@check(
+    "H51", "known-broken defences break", "FAIL", "relation",
+    raised_if="a mask on the plain model (a factor of 1000 on its logits, pixels of 8 levels) saves ten points more of the images from margin PGD and Square.",
+    explanation="Both were published as defences and are none: a suite of attacks that they stop would be stopped by any masked gradient.",
+    what_to_do="The attacks of this installation are broken: run `harness doctor`.",
+)  # fmt: skip
+def masks_break(facts: Relations) -> Iterator[Finding]:
+    """Our attacks are stopped by a mask."""
+    for name, (left, without) in facts.known_broken.items():
+        if left > without + MASK_GAP:
+            yield f"Behind {name} our attacks leave {left:.1%} right, without it {without:.1%}: they are stopped by masked gradients."
+
+
+@check(
+    "H53", "one model behind all numbers", "FAIL", "relation",
+    raised_if="on clean images, an attack's own forward pass and the prediction of the test set disagree on more than 0.5 % of the images, and at least two.",
+    explanation="Then the two were made by different weights, images or modes: a stale cache, a mixed-up file, batch statistics.",
+    what_to_do="Remove the records of this model from the store and run again.",
+)  # fmt: skip
+def one_model(facts: Relations) -> Iterator[Finding]:
+    """Records of another model."""
+    for name, count in facts.strangers.items():
+        if count >= FEW and count > STRANGE * facts.n:
+            yield f"{count} of {facts.n} clean images are judged otherwise by {name} than by the prediction job: they did not see the same model (stale cache?)."

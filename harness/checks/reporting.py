@@ -1,4 +1,4 @@
-"""Checks on the finished report: H60 to H68. Facts are what the suite asked and the rows say."""
+"""Checks on the finished report: H52 and H60 to H68. Facts are what the suite asked and the rows say."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ENOUGH = 1000
 BROKEN = 0.01
+GOALS = ("untargeted", "targeted")
 
 
 @check(
@@ -83,3 +84,71 @@ def broader(facts: Facts) -> Iterator[Finding]:
     """No shift axis."""
     if facts["attacks"] and not facts["has_shift"]:
         yield "The suite has no shift axis."
+
+
+@check(
+    "H52", "libraries agree", "WARN", "report",
+    raised_if="a row of the ledger is different or failed: in lockstep by its tolerance, natively by the paired interval after Holm over the ledger, and no known deviation predicts it.",
+    explanation="Two implementations of one thing give different numbers for an unknown reason. One of them is wrong, or they are not the same thing.",
+    what_to_do="Read the row's explanation; ask the envelope which of the two found more.",
+)  # fmt: skip
+def libraries_agree(facts: Facts) -> Iterator[Finding]:
+    """The ledger has an unexplained difference."""
+    for row in facts["disagreements"]:
+        yield f"{row['what']} on {row['model'] or 'arrays'}: {row['a']} and {row['b']} are {row['verdict']} ({row['explanation']})."
+
+
+@check(
+    "H63", "hyper-parameters printed", "FAIL", "report",
+    raised_if="the run record lacks a parameter that an attack or detector ran with.",
+    explanation="An attack is its parameters: steps, step size, restarts and loss decide what its number means (DEEPSEC issue 12). They are read from the record, none is typed by hand.",
+    what_to_do="Look at run.json, under attacks and detectors.",
+)  # fmt: skip
+def parameters_printed(facts: Facts) -> Iterator[Finding]:
+    """A parameter is not in the record."""
+    for name, missing in facts["unprinted"].items():
+        yield f"{name} ran with {', '.join(missing)}, which the record does not hold."
+
+
+@check(
+    "H65", "targeted or untargeted", "FAIL", "report",
+    raised_if="an attack does not say which, or the headline counts targeted and untargeted attacks together.",
+    explanation="A targeted success is harder: robust accuracy against targeted attacks looks higher and is another quantity.",
+    what_to_do="State the goal; keep targeted attacks out of an untargeted headline.",
+)  # fmt: skip
+def goal_stated(facts: Facts) -> Iterator[Finding]:
+    """The goals are unknown or mixed."""
+    for attack in facts["attacks"]:
+        if attack.get("goal") not in GOALS:
+            yield f"{attack['name']} is neither targeted nor untargeted by its record."
+    counted = {attack.get("goal") for attack in facts["attacks"] if attack.get("headline")}
+    if set(GOALS) <= counted:
+        yield "The headline counts targeted and untargeted attacks together."
+
+
+@check(
+    "H66", "artefacts", "WARN", "report",
+    raised_if="a model's weights or a data set have no digest, a job no line that runs it again (INFO: the code has no revision, as in an installed package).",
+    explanation="Others can check a number only if they can make it again from the same weights, data and code.",
+    what_to_do="Release run.json with the report: digests, revision and command stand there, keyed by job.",
+)  # fmt: skip
+def artefacts(facts: Facts) -> Iterator[Finding]:
+    """A number could not be made again."""
+    for what, names in facts["unsigned"].items():
+        if names:
+            yield f"Without {what}: {', '.join(names[:5])}."
+    if not facts["revision"]:
+        yield "INFO", "The code has no revision: it does not lie in a git checkout."
+
+
+@check(
+    "H68", "models that abstain", "WARN", "report",
+    raised_if="a model has more outputs than the data has classes.",
+    explanation="A further output is a way to say 'none of these'. For such a model success means a wrong label that is accepted, and its clean numbers need a rate of rejection and an ROC beside them.",
+    what_to_do="Evaluate model and detector together, or leave the further output out.",
+)  # fmt: skip
+def abstaining(facts: Facts) -> Iterator[Finding]:
+    """More outputs than classes."""
+    for name, outputs in facts["outputs"].items():
+        if outputs > facts["classes"]:
+            yield f"{name} has {outputs} outputs for {facts['classes']} classes: a rejection is counted as an error here."

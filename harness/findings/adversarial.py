@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from harness.findings.evidence import Evidence
     from harness.findings.matrix import Matrix
 
-HIGH, GAP = 0.8, 0.5  # accuracy under its own attack, and lost under the worst: as in check H91
-
 
 def tiers(matrix: Matrix) -> tuple[Role, Role, Role]:
     """Bottom, middle and top."""
@@ -92,8 +90,10 @@ def r3(evidence: Evidence) -> Answer:
 
 def _overfit(evidence: Evidence, model: str) -> str:
     """How a model learnt its own attack and nothing more, or ""."""
+    from harness.training.health import learnt_only  # torch comes with it
+
     found = evidence.at_own_budget(model)
-    if found is None or found[0] < HIGH or found[0] - found[1] < GAP:
+    if found is None or not learnt_only(*found):
         return ""
     return (
         f"{model} overfitted catastrophically: {100 * found[0]:.1f} % right under FGSM at its own "

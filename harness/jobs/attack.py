@@ -14,6 +14,7 @@ from harness.jobs import Done
 from harness.jobs.inputs import Images, images
 
 if TYPE_CHECKING:
+    from harness.attacks.runner import AttackOutcome
     from harness.core.registry import Plug
     from harness.core.types import Classifier, Job
     from harness.jobs.bench import Bench
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 def perform(job: Job, bench: Bench) -> Done:
     """Arrays: eps (B,), broken (N, B) bool, clean (N,) bool, ids (N,), labels (N,).
 
-    Facts: forwards and backwards a sample, violations of ball or box, seconds a budget. Kept where
-    the plan asks: the adversarial images of the last budget.
+    Facts: forwards and backwards a sample; and, of attacks that are run budget by budget, what the
+    checks on attacks want to know.
     """
     use = dict(job.params["attack"])
     plug = registry.get("attack", use.pop("use")).require()
@@ -52,16 +53,24 @@ def _each(
         )  # fmt: skip
         bench.progress(done / len(budgets))
     arrays = {"eps": np.array(budgets), "broken": np.stack([one.success for one in found], axis=1)}
-    if job.params.get("keep"):
-        arrays["kept"] = found[-1].x_adv.numpy()
-        arrays["kept_prediction"] = found[-1].prediction
-    facts = {
+    return arrays, _facts(found, budgets)
+
+
+def _facts(found: list[AttackOutcome], budgets: list[float]) -> dict[str, Any]:
+    """What the checks on attacks want to know, summed over the budgets."""
+    claimed = [one.claimed & ~one.success for one in found if one.claimed is not None]
+    reach = [(eps + one.worst) / eps for one, eps in zip(found, budgets, strict=True) if eps]
+    return {
         "forwards": sum(one.forwards for one in found),
         "backwards": sum(one.backwards for one in found),
         "violations": sum(one.violations for one in found),
         "worst_violation": max(one.worst for one in found),
+        "unboxed": sum(one.unboxed for one in found),
+        "astray": sum(one.astray for one in found),
+        "reach": max(reach, default=1.0),
+        "claimed_wrongly": sum(int(wrongly.sum()) for wrongly in claimed),
+        "unmoved": int((found[-1].distance == 0).sum()),
     }
-    return arrays, facts
 
 
 def _nested(

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from harness.jobs.bench import Bench
     from harness.jobs.inputs import Images
 
-NOISE_IMAGES = 200
+NOISE_IMAGES, MASKED_IMAGES = 200, 32
 
 
 def perform(job: Job, bench: Bench) -> Done:
-    """Arrays: noise (N,) bool and its ids. Facts: model, parity, attack (see `checks.probes`)."""
+    """Arrays: noise (N,) bool and its ids; PGD's images x_adv (k, C, H, W) and the ids.
+
+    Facts: model, parity, attack, and for the plain model known_broken (see `checks.probes`).
+    """
     shown, model = images(bench, job.params["split"]), bench.model(job.params["model"])
     k, seed = job.params["k"], job.seed
     few, labels = shown.x[:k], shown.y[:k]
@@ -29,16 +32,21 @@ def perform(job: Job, bench: Bench) -> Done:
     facts["model"] |= probes.at_eps_zero(model, few, labels, seed)
     facts["model"]["parity"] = _parity(model, shown, job.params["libraries"])
     bench.progress(0.4)
-    facts["attack"] = probes.search(
+    facts["attack"], found = probes.search(
         model, few, labels, threat, steps=job.params["steps"], seed=seed
     )
     facts["attack"]["curve"] = probes.independent(
-        model, few, labels, job.params["budgets"], steps=job.params["steps"], seed=seed
+        model, few, labels, job.params["budgets"], steps=job.params["steps"] // 2, seed=seed
     )
+    bench.progress(0.8)
+    if job.params["plain"]:
+        some = slice(0, MASKED_IMAGES)
+        facts["known_broken"] = probes.known_broken(model, few[some], labels[some], seed=seed)
     bench.progress(0.9)
     some = slice(0, NOISE_IMAGES)
     noise = probes.noise_breaks(model, shown.x[some], shown.y[some], threat, seed)
-    return Done({"noise": noise, "noise_ids": shown.ids[some], "ids": shown.ids[:k]}, facts)
+    ids = {"noise_ids": shown.ids[some], "ids": shown.ids[:k]}
+    return Done({"noise": noise, "x_adv": found, **ids}, facts)
 
 
 def _parity(model: Classifier, shown: Images, names: list[str]) -> dict[str, Any]:

@@ -93,6 +93,8 @@ class _Expansion:
         for seed in self.suite.seeds:
             for spec in self.suite.models:
                 self.measure(spec, seed)
+            if self.suite.checks:
+                self.checked(seed)
         self.crosscheck()
         self.exhibits()
         return Plan(
@@ -454,6 +456,7 @@ class _Expansion:
             "steps": 40,
             "budgets": sorted({eps for budgets in curve for eps in budgets if eps != "training"}),
             "libraries": list(ATTACKERS) if spec.name in crosschecked else [],
+            "plain": spec.name == self.suite.baseline and spec.training_budget is None,
         }
         asked = [f"{name}/pgd" for name in params["libraries"] if name != "autoattack"]
         plugs: list[tuple[Kind, str]] = [("attack", "pgd")]
@@ -466,6 +469,40 @@ class _Expansion:
             needs=needs,
             plugs=plugs,
             seconds=cost.attack(spec, {"steps": 40}, 64, k),
+            group=inputs["model"],
+        )
+
+    def checked(self, seed: int) -> None:
+        """What the checks want to know beyond one model: the identity, and images of the others."""
+        plain = next((spec for spec in self.suite.models if spec.ensemble is None), None)
+        if self.suite.shift is not None and plain is not None:
+            self.predicted(plain, seed, "identity", self.split("test", corruption="identity"))
+        if self.suite.attacks and len(self.suite.models) > 1:
+            for spec in self.suite.models:
+                self.transferred(spec, seed)
+
+    def transferred(self, spec: ModelSpec, seed: int) -> None:
+        """Images that the probes of the other models made, in balls no larger than this model's."""
+        own = self.jobs[self.answers[Question("probe", spec.name, seed)]].params
+        probes = {
+            f"probe {other.name}": self.answers[Question("probe", other.name, seed)]
+            for other in self.suite.models
+            if other.name != spec.name
+        }
+        smaller = {
+            role: digest
+            for role, digest in probes.items()
+            if self.jobs[digest].params["eps"] <= own["eps"]
+        }
+        params, inputs, needs = self.about(spec, seed)
+        params |= {"split": own["split"], "k": own["k"], "others": sorted(smaller)}
+        self.add(
+            Question("transfer", spec.name, seed),
+            f"show {spec.name} the images made for the others",
+            params,
+            inputs=inputs | {"split": digest_of(own["split"])} | smaller,
+            needs=(*needs, *smaller.values()),
+            seconds=cost.forward(spec, own["k"] * len(smaller)),
             group=inputs["model"],
         )
 

@@ -50,7 +50,19 @@ def catastrophe(history: Sequence[Epoch]) -> str:
         if best - now > DROP and epoch["accuracy"] >= HIGH:
             return f"accuracy under PGD fell from {best:.3f} to {now:.3f} by epoch {epoch['epoch']}"
         best = max(best, now)
-    if probed and probed[-1]["attack_accuracy"] - probed[-1]["probe_accuracy"] > GAP:
-        own, pgd = probed[-1]["attack_accuracy"], probed[-1]["probe_accuracy"]
+    if not probed:
+        return ""
+    own, pgd = probed[-1]["attack_accuracy"], probed[-1]["probe_accuracy"]
+    if learnt_only(own, pgd):
         return f"its own attack leaves {own:.3f} of the held-out images right, PGD {pgd:.3f}"
     return ""
+
+
+def learnt_only(own: float, stronger: float) -> bool:
+    """Whether a network stands against its own attack and not against a stronger one.
+
+    Args:
+        own: accuracy under the attack that it was trained on, at its training budget.
+        stronger: accuracy under PGD, or the worst of several attacks, at the same budget.
+    """
+    return own - stronger > GAP
