@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.axes.adversarial import training_budgets
+from harness.axes.adversarial import headline_budgets
 from harness.axes.view import Who
 from harness.core.registry import registry
 
@@ -76,7 +76,7 @@ def run(view: View, outcome: Outcome, made: Made) -> Run:
         "only": made.only,
         "seeds": list(suite.seeds),
         "baseline": suite.baseline,
-        "training_budgets": list(training_budgets(suite)),
+        "headline_budgets": list(headline_budgets(suite)),
         "models": [_model(view, spec) for spec in suite.models],
         "corruptions": list(view.corruptions),
         "splits": list(_splits(view)),

@@ -137,7 +137,7 @@ def _numbers(run: Run, maker: Columns, wanted: Sequence[str]) -> dict[str, Numbe
     """Id of a column -> its paired number."""
     made = {
         "clean": maker.clean(),
-        "robust": maker.robust(run["training_budgets"]),
+        "robust": maker.robust(run["headline_budgets"]),
         "shift": maker.shift(run["corruptions"]),
         "brier": maker.brier(),
     }

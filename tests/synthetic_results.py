@@ -385,7 +385,7 @@ def _run(latents, maker, classes, *, faults):
     roles = ["near OOD", "far OOD"]
     return {
         "suite": "full", "title": "Trade-offs between four kinds of safety", "question": "Which ways of training buy which kind of safety, and at what price on the others?",
-        "dataset": "mnist", "classes": classes, "limit": None, "only": "", "seeds": maker.seeds, "baseline": latents[0].name, "training_budgets": TRAINING,
+        "dataset": "mnist", "classes": classes, "limit": None, "only": "", "seeds": maker.seeds, "baseline": latents[0].name, "headline_budgets": TRAINING,
         "models": [model(m) for m in latents], "corruptions": CORRUPTIONS,
         "splits": [split("training", "mnist/train", "MNIST", 54000), split("test", "mnist/test", "MNIST", maker.n), split("attacked", "mnist/attacked", "MNIST", maker.attacked, "seeded draw, stratified by class"), *[split(role, name, name, maker.n) for role, name in zip(roles, maker.ood, strict=False)]],
         "attacks": [attack("fgsm", "FGSM", "linf", headline=True), attack("pgd", "PGD", "linf", headline=True), attack("pgd_margin", "margin-loss PGD", "linf", headline=True), attack("pgd", "PGD", "l2", headline=False), attack("square", "Square", "linf", headline=False, n=200, budgets=TRAINING, knowledge="black box")],
@@ -430,7 +430,7 @@ def _ledger(rng, latents):
             concepts[place % 8], "attack", "harness", peers[place % 3], latents[place % len(latents)].name, "lockstep" if place % 2 else "native", 64,
             abs(gap) if measured else None, 1 - abs(gap) if measured else None, gap if measured else None, gap - half if measured else None, gap + half if measured else None,
             0.2 if measured else None, verdict, "The library clips before it projects." if verdict == "explained" else "ModuleNotFoundError: no module" if verdict == "failed" else "",
-            "art-l2-clip-before-ball" if verdict == "explained" else "", (0.4, 0.6), (80.0, 84.0), (0.0, abs(gap)) if measured else (None, None),
+            "art-l2-clip-before-ball" if verdict == "explained" else "", (0.4, 0.6), (40.0, 42.0), (40.0, 42.0), (0.0, abs(gap)) if measured else (None, None),
         )  # fmt: skip
 
 

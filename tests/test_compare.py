@@ -238,7 +238,7 @@ def test_ood_scores_of_another_draw_are_not_paired(tmp_path, base):
 
 def test_the_headline_is_compared_at_the_budgets_of_both(tmp_path, base):
     """Catches means over different budgets held against one another."""
-    fewer = with_run(base, training_budgets=[0.1, 0.2])
+    fewer = with_run(base, headline_budgets=[0.1, 0.2])
     change = found(against(tmp_path, base, fewer), "baseline", "robust")
     assert change.before == change.after
     broken = (

@@ -46,9 +46,11 @@ class Outcomes:
         return order[fallen.argmax(1)]
 
 
-def training_budgets(suite: Suite) -> tuple[float, ...]:
-    """The L-inf budgets that models were trained at, ascending: the budgets of the headline."""
-    return tuple(sorted({m.training_budget for m in suite.models if m.training_budget}))
+def headline_budgets(suite: Suite) -> tuple[float, ...]:
+    """L-inf budgets of the headline, ascending: those that models were trained at, else the middle one."""
+    trained = {model.training_budget for model in suite.models if model.training_budget}
+    middle = suite.middle_budget
+    return tuple(sorted(trained)) or ((middle,) if middle else ())
 
 
 def outcomes(view: View, who: Who, attack: AttackSpec) -> Outcomes | None:
@@ -149,20 +151,20 @@ def _worst(view: View, who: Who, norm: str, measured: Measured) -> None:
 
 
 def survived(view: View, who: Who, name: str = WORST) -> np.ndarray | None:
-    """(B, N) bool: stood at each training budget, against the worst case or one attack by name."""
+    """(B, N) bool: stood at each budget of the headline, against the worst case or one attack by name."""
     if name == WORST:
         found = worst(view, who, "linf")
     else:
         specs = [a for a in view.suite.attacks if a.name == name and a.norm == "linf"]
         found = outcomes(view, who, specs[0]) if specs else None
-    budgets = training_budgets(view.suite)
+    budgets = headline_budgets(view.suite)
     if found is None or not budgets or not set(budgets) <= set(found.eps):
         return None
     return np.stack([~found.broken[:, found.eps.index(eps)] for eps in budgets])
 
 
 def _headline(view: View, who: Who, measured: Measured) -> None:
-    """Mean over the training budgets, per image, of the worst case; and the gap to the attack seen."""
+    """Mean over the budgets of the headline, per image, of the worst case; and the gap to the attack seen."""
     stood = survived(view, who)
     if stood is None:
         return

@@ -66,8 +66,8 @@ class Pair:
     @property
     def budgets(self) -> list[float]:
         """Training budgets of both: those of the headline."""
-        theirs = self.b.run["training_budgets"]
-        return [eps for eps in self.a.run["training_budgets"] if eps in theirs]
+        theirs = self.b.run["headline_budgets"]
+        return [eps for eps in self.a.run["headline_budgets"] if eps in theirs]
 
     @property
     def corruptions(self) -> list[str]:
@@ -131,7 +131,7 @@ class Pair:
 
     def notes(self) -> Iterator[str]:
         """Sentences on what else differs."""
-        for name in ("suite", "revision", "seeds", "limit", "training_budgets", "corruptions"):
+        for name in ("suite", "revision", "seeds", "limit", "headline_budgets", "corruptions"):
             yield from _changed(name, self.a.run.get(name), self.b.run.get(name))
         yield from _changed(
             "device", self.a.run["hardware"]["device"], self.b.run["hardware"]["device"]

@@ -63,7 +63,9 @@ class Deck:
         """Names of the detectors, the headline's first."""
         found = list(
             dict.fromkeys(
-                case_parts(row.case)["detector"] for row in self.rows if row.axis == "ood"
+                case_parts(row.case)["detector"]
+                for row in self.results.rows  # a void number has a detector, too
+                if row.axis == "ood"
             )
         )
         order = [one["name"] for one in self.results.run["detectors"]]

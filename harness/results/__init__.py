@@ -11,7 +11,7 @@ Vocabulary of the rows (axis; case; metric). An eps stands in `case` as Python's
     clean        ``                                        accuracy
     adversarial  `attack=pgd norm=linf eps=0.1`            robust_accuracy   every attack of the suite
                  `attack=worst norm=linf eps=0.1`          robust_accuracy   worst per image over the headline attacks
-                 `attack=worst norm=linf eps=mean`         robust_accuracy   the headline: mean over run["training_budgets"]
+                 `attack=worst norm=linf eps=mean`         robust_accuracy   the headline: mean over run["headline_budgets"]
                  `attack=unseen norm=linf eps=mean`        robust_gap        accuracy under the attack trained on, minus the
                                                                              headline, same budgets (only models trained on one)
                  `attack=square norm=linf eps=0.1`         robust_accuracy   its own column, not in worst

@@ -194,7 +194,7 @@ class Run(TypedDict):
         only: value of `--only`, or "".
         seeds: seeds of the run.
         baseline: name of the model that others are compared with, or "".
-        training_budgets: L-inf budgets that models were trained at: the budgets of the headline.
+        headline_budgets: L-inf budgets of the headline: those that models were trained at, else the middle one.
         models: in the order of the report.
         corruptions: names as in `case`, in the order of the report (no "mean", no "identity").
         splits, attacks, detectors: what was measured, and with what.
@@ -222,7 +222,7 @@ class Run(TypedDict):
     only: str
     seeds: list[int]
     baseline: str
-    training_budgets: list[float]
+    headline_budgets: list[float]
     models: list[Model]
     corruptions: list[str]
     splits: list[SplitFacts]

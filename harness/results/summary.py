@@ -60,7 +60,7 @@ def columns(run: Run, rows: Iterable[Row]) -> list[Column]:
 
 
 def _accuracies(run: Run) -> list[Column]:
-    eps = ", ".join(f"{budget:g}" for budget in run["training_budgets"])
+    eps = ", ".join(f"{budget:g}" for budget in run["headline_budgets"])
     worst = case_text(attack="worst", norm="linf", eps="mean")
     unseen = case_text(attack="unseen", norm="linf", eps="mean")
     mean = case_text(corruption="mean")

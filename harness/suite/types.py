@@ -148,6 +148,8 @@ class Crosscheck(Strict):
         eps: budgets by norm.
         steps: of iterative attacks.
         queries: of query attacks.
+        metrics: compare calibration metrics, OOD scores and rankings of these models, too.
+        boundary_cases: compare metrics on arrays made to be difficult, and every detector's sign.
     """
 
     models: tuple[str, ...] = ()
@@ -158,6 +160,8 @@ class Crosscheck(Strict):
     eps: Mapping[Norm, Annotated[float, Field(gt=0)]] = {"linf": 0.1, "l2": 1.0}
     steps: int = Field(default=10, ge=1)
     queries: int = Field(default=200, ge=1)
+    metrics: bool = True
+    boundary_cases: bool = False
 
 
 class Suite(Strict):
@@ -185,6 +189,8 @@ class Suite(Strict):
 
     @property
     def middle_budget(self) -> float | None:
-        """Middle one of the budgets that models were trained at, or None."""
-        budgets = sorted({m.training_budget for m in self.models if m.training_budget})
+        """Middle one of the L-inf budgets that models were trained at, else of those attacked; or None."""
+        given = [a.eps for a in self.attacks if a.norm == "linf" and not isinstance(a.eps, str)]
+        trained = {m.training_budget for m in self.models if m.training_budget}
+        budgets = sorted(trained or {eps for budgets in given for eps in budgets})
         return budgets[len(budgets) // 2] if budgets else None
