@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from harness.crosscheck import comparison
 from harness.crosscheck.attacks import Ran
 from harness.crosscheck.verdicts import Subject, pairs, settle
 
@@ -36,6 +37,8 @@ def ledger(view: View) -> tuple[LedgerRow, ...]:
             continue
         if question.kind == "crosscheck":
             rows.extend(attack_rows(question.model, view.plan.job(digest), record))
+        elif question.kind == "compared":
+            rows.extend(comparison_rows(question.model, record))
     return tuple(settle(rows))
 
 
@@ -52,6 +55,18 @@ def attack_rows(model: str, job: Job, record: Artifact) -> list[LedgerRow]:
         facts=facts,
     )
     return pairs(subject, list(_ran(record)))
+
+
+def comparison_rows(model: str, record: Artifact) -> list[LedgerRow]:
+    """Rows of metrics and scores on one model, or on boundary cases (model ""): they need no Holm."""
+    rows: list[LedgerRow] = []
+    for group in record.facts["groups"].values():
+        found = [
+            comparison.Comparison(**{**facts, "seconds": tuple(facts["seconds"])})
+            for facts in group
+        ]
+        rows.extend(comparison.rows(found, model))
+    return rows
 
 
 def _ran(record: Artifact) -> Iterator[Ran]:

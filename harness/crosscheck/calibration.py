@@ -12,7 +12,7 @@ from harness.crosscheck.comparison import Answer, Comparison, Question, ask, com
 from harness.metrics import METRICS, fit_temperature, on_edge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from harness.crosscheck.catalogue import Protocol
 
@@ -29,6 +29,8 @@ def comparisons(
     *,
     native: np.ndarray | None = None,
     bins: int = 15,
+    protocols: Collection[Protocol] = ("lockstep", "native"),
+    without: Collection[str] = (),
 ) -> list[Comparison]:
     """Each pair of implementations of each calibration metric, in lockstep and natively.
 
@@ -38,12 +40,18 @@ def comparisons(
         native: (N, K) float32 probabilities, as the library's users have them: the softmax of
             float32 logits; None: `probs` rounded.
         bins: of the binned metrics.
+        protocols: those that are asked for.
+        without: concepts that are left out.
     """
     native = probs.astype(np.float32) if native is None else native
     found: list[Comparison] = []
     for concept, plugs in _concepts():
-        found += _lockstep(concept, plugs, probs, labels, bins)
-        found += _native(concept, plugs, (probs, native), labels, bins)
+        if concept in without:
+            continue
+        if "lockstep" in protocols:
+            found += _lockstep(concept, plugs, probs, labels, bins)
+        if "native" in protocols:
+            found += _native(concept, plugs, (probs, native), labels, bins)
     return found
 
 

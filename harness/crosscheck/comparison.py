@@ -136,6 +136,8 @@ def ask(plug: Plug, call: Callable[[], Any]) -> Answer:
     except Exception as error:  # noqa: BLE001 -- a wrapped library raises what it likes
         reason = f"{type(error).__name__}: {error}"
         return Answer(plug.implementation, outcome="failed", reason=reason)
+    if not np.isfinite(value).all():
+        return Answer(plug.implementation, outcome="failed", reason="its answer is not finite")
     return Answer(plug.implementation, value, seconds=time.perf_counter() - started)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from itertools import combinations, groupby
 from typing import TYPE_CHECKING
@@ -51,6 +52,11 @@ def metric_comparisons(
             question = _question(concept, detector, len(scores), off, {"ties": ties})
             found.append(compare(question, a, b))
     return found + list(_other_areas(answers, detector, len(scores)))
+
+
+def on_set(one: Comparison, name: str) -> Comparison:
+    """A comparison that says which OOD set it was made on."""
+    return replace(one, what=f"{one.what} on {name}")
 
 
 def _grouped(plugs: Sequence[Plug]) -> Iterator[tuple[str, list[Plug]]]:

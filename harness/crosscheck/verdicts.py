@@ -139,9 +139,13 @@ def _pair(subject: Subject, a: Ran, b: Ran, best: np.ndarray | None) -> LedgerRo
         high=None,
         p=None,
         verdict=OPEN,
-        seconds=(_seconds(a), _seconds(b)),
-        passes=(_passes(a), _passes(b)),
-        envelope=tuple(behind(one, best, minimise=subject.minimise) for one in (a, b)),  # type: ignore[arg-type]
+        seconds=_spent(a, b, "seconds"),
+        forwards=_spent(a, b, "forwards"),
+        backwards=_spent(a, b, "backwards"),
+        envelope=(
+            behind(a, best, minimise=subject.minimise),
+            behind(b, best, minimise=subject.minimise),
+        ),
     )
     for one in (a, b):
         if one.outcome != "ok":
@@ -152,12 +156,9 @@ def _pair(subject: Subject, a: Ran, b: Ran, best: np.ndarray | None) -> LedgerRo
     return _verdict(subject, measured, a, b)
 
 
-def _seconds(one: Ran) -> float | None:
-    return one.seconds if one.outcome == "ok" else None
-
-
-def _passes(one: Ran) -> float | None:
-    return one.forwards + one.backwards if one.outcome == "ok" else None
+def _spent(a: Ran, b: Ran, what: str) -> tuple[float | None, float | None]:
+    first, second = (getattr(one, what) if one.outcome == "ok" else None for one in (a, b))
+    return first, second
 
 
 def _outcomes(row: LedgerRow, a: Ran, b: Ran) -> LedgerRow:

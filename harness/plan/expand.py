@@ -7,6 +7,7 @@ import importlib.machinery
 import itertools
 import sys
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import ModelError
@@ -401,9 +402,14 @@ class _Expansion:
                 for start in (
                     STARTS if (protocol, concept.name) == ("lockstep", "pgd") else STARTS[:1]
                 ):
-                    self.compared(spec, protocol, concept, norm, random_start=start)
+                    self.attacked(spec, protocol, concept, norm, random_start=start)
+            if check.metrics:
+                self.calibration_compared(spec)
+                self.ood_compared(spec)
+        if check.boundary_cases:
+            self.compared("boundary", Question("compared", "", self.suite.seeds[0], "boundary"), {})
 
-    def compared(
+    def attacked(
         self, spec: ModelSpec, protocol: str, concept: Use, norm: Norm, *, random_start: bool
     ) -> None:
         check = self.suite.crosscheck
@@ -440,6 +446,53 @@ class _Expansion:
             plugs=[("attack", plug.name) for plug in plugs],
             seconds=len(plugs) * cost.attack(spec, {"steps": check.steps}, 1, count),
             group=inputs["model"],
+        )
+
+    def calibration_compared(self, spec: ModelSpec) -> None:
+        """Calibration metrics of one model by all their implementations."""
+        seed, calibration = self.suite.seeds[0], self.suite.calibration
+        if calibration is None:
+            return
+        needs = {"test": self.answer("predict", spec, seed, "test")}
+        question = Question("compared", spec.name, seed, "calibration")
+        self.compared("calibration", question, {"bins": calibration.bins}, needs, needs.values())
+
+    def ood_compared(self, spec: ModelSpec) -> None:
+        """Scores of one model, and what ranks them, by all their implementations."""
+        seed, sets = self.suite.seeds[0], self.suite.ood.sets if self.suite.ood else ()
+        if not sets:
+            return
+        params, inputs, needs = self.about(spec, seed)
+        splits = {"id": self.split("test")}
+        splits |= {name: self.split("test", data=Use(name)) for name in sets}
+        params |= {"splits": splits, "like": self.suite.data.plain()}
+        inputs |= {role: digest_of(reference) for role, reference in splits.items()}
+        self.compared("ood", Question("compared", spec.name, seed, "ood"), params, inputs, needs)
+
+    def compared(
+        self,
+        of: str,
+        question: Question,
+        params: Plain,
+        inputs: Mapping[str, str] = MappingProxyType({}),
+        needs: Iterable[str] = (),
+    ) -> None:
+        """Metrics and scores by every implementation that there is."""
+        assert self.suite.crosscheck is not None
+        asked: list[Kind] = ["metric"] if of == "calibration" else ["metric", "detector"]
+        plugs: list[tuple[Kind, str]] = [
+            (kind, plug.name) for kind in asked for plug in registry.plugs(kind)
+        ]
+        self.add(
+            question,
+            f"compare {of} by all implementations"
+            + (f" on {question.model}" if question.model else ""),
+            params | {"of": of, "protocols": list(self.suite.crosscheck.protocols)},
+            inputs=inputs,
+            needs=needs,
+            plugs=plugs,
+            seconds=3.0,
+            group="witness",
         )
 
     def probed(self, spec: ModelSpec, seed: int) -> None:

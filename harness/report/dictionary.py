@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from harness.core.types import Row
 from harness.metrics import METRICS
 from harness.report.markdown import document
+from harness.results import LedgerRow
 from harness.results.outcomes import COLUMNS
 from harness.sections.blocks import Column, Paragraph, Section, Table, Text
 
@@ -23,6 +24,7 @@ KINDS = {
     "int": "whole number",
     "float | None": "number or empty",
     "tuple[str, ...]": "words",
+    "tuple[float | None, float | None]": "two numbers or empty",
 }
 
 
@@ -31,6 +33,7 @@ def dictionary(story: Story) -> str:
     sections = [
         Section("results", "results.csv", (Paragraph("One number a line. Floats have 12 significant digits; lines are sorted."), _rows())),
         Section("summary", "summary.csv", (Paragraph("One model a line; for each column of the summary NAME, NAME low, NAME high and NAME status."), _summary(story.columns))),
+        Section("crosscheck", "crosscheck.csv", (Paragraph("One comparison of two implementations a line, where the run cross-checked; a pair such as seconds of (a, b) is two columns, seconds_a and seconds_b."), _ledger())),
         Section("metrics", "Metrics", (_metrics(story),)),
         *(Section(name, f"outcomes/{name}.parquet", (_outcomes(name),)) for name in COLUMNS),
     ]  # fmt: skip
@@ -52,6 +55,12 @@ def meanings(documented: type) -> dict[str, str]:
 def _rows() -> Table:
     known = meanings(Row)
     return _table("results.csv", ("column", "type", "meaning"), ((f.name, KINDS.get(str(f.type), "word"), known[f.name]) for f in fields(Row)))  # fmt: skip
+
+
+def _ledger() -> Table:
+    known = meanings(LedgerRow)
+    lines = ((f.name, KINDS.get(str(f.type), "word"), known[f.name]) for f in fields(LedgerRow))
+    return _table("crosscheck.csv", ("column", "type", "meaning"), lines)
 
 
 def _summary(columns: Sequence[SummaryColumn]) -> Table:

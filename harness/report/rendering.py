@@ -161,6 +161,9 @@ def _texts(story: Story, folder: Path, formats: Sequence[str]) -> list[Path]:
         _put(folder / "summary.csv", tables.csv_text(summary)),
         _put(folder / "data-dictionary.md", dictionary(story)),
     ]
+    if story.results.ledger:
+        ledger = tables.csv_text(tables.ledger_records(story.results.ledger))
+        made.append(_put(folder / "crosscheck.csv", ledger))
     rows = tables.row_records(story.results.rows)
     if "json" in formats:
         made += [

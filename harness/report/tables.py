@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.core.types import Row
+    from harness.results import LedgerRow
     from harness.sections import Story
     from harness.sections.blocks import Cell, Table
 
@@ -66,6 +67,22 @@ def write_parquet(records: Sequence[Record], path: Path) -> None:
 def row_records(rows: Sequence[Row]) -> list[Record]:
     """Rows as records; flags as one text."""
     return [{**asdict(row), "flags": " ".join(row.flags)} for row in rows]
+
+
+def ledger_records(rows: Sequence[LedgerRow]) -> list[Record]:
+    """The cross-check as records: pairs of (a, b) as two columns."""
+    return [_split(asdict(row)) for row in rows]
+
+
+def _split(record: Record) -> Record:
+    """A pair of (a, b) as two columns."""
+    parts = (
+        {f"{name}_a": value[0], f"{name}_b": value[1]}
+        if isinstance(value, tuple)
+        else {name: value}
+        for name, value in record.items()
+    )
+    return {name: value for part in parts for name, value in part.items()}
 
 
 def json_text(records: Sequence[Record]) -> str:

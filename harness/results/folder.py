@@ -134,7 +134,7 @@ def _items(path: Path, make: Callable[[dict[str, Any]], T]) -> tuple[T, ...]:
 
 
 def _ledger_row(item: dict[str, Any]) -> LedgerRow:
-    pairs = {name: tuple(item[name]) for name in ("seconds", "passes", "envelope")}
+    pairs = {name: tuple(item[name]) for name in ("seconds", "forwards", "backwards", "envelope")}
     return LedgerRow(**{**item, **pairs})
 
 

@@ -96,7 +96,8 @@ class LedgerRow:
         explanation: one or two sentences.
         deviation: id of the catalogue entry that explains it, or "".
         seconds: wall time of (a, b), None where not measured.
-        passes: forward plus backward passes per sample of (a, b), None where not counted.
+        forwards: images passed forward per sample by (a, b), None where not counted.
+        backwards: gradients taken per sample by (a, b), None where not counted.
         envelope: distance of (a, b) from the per-sample strongest outcome, None where none.
     """
 
@@ -117,7 +118,8 @@ class LedgerRow:
     explanation: str = ""
     deviation: str = ""
     seconds: tuple[float | None, float | None] = (None, None)
-    passes: tuple[float | None, float | None] = (None, None)
+    forwards: tuple[float | None, float | None] = (None, None)
+    backwards: tuple[float | None, float | None] = (None, None)
     envelope: tuple[float | None, float | None] = (None, None)
 
 

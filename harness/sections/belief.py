@@ -19,7 +19,7 @@ from harness.sections.blocks import (
 from harness.sections.story import Story, section
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from harness.results.run import CheckFacts, Flag
     from harness.results.verdicts import Finding, LedgerRow
@@ -125,9 +125,40 @@ def ledger(story: Story) -> list[Block]:
     return [
         Paragraph(lead),
         *([short] if open_ else []),
+        *_envelope(rows),
         *story.chart("ledger", "Paired differences of all comparisons that are not identical."),
         Detail(f"All {len(rows)} comparisons", (table,)),
     ]
+
+
+def _envelope(rows: Sequence[LedgerRow]) -> list[Block]:
+    """How far each implementation is behind the strongest outcome over all: whom to trust."""
+    behind: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
+    for row in rows:
+        for name, share in zip((row.a, row.b), row.envelope, strict=True):
+            if share is not None:
+                behind.setdefault((row.what, row.protocol), {}).setdefault(name, {})[row.model] = (
+                    share
+                )
+    names = list(dict.fromkeys(name for found in behind.values() for name in found))
+    if not names:
+        return []
+    heads = (Column("What"), Column("Protocol"), *(Column(name) for name in names))
+    lines = tuple(
+        (Text(what), Text(protocol), *(_share(found.get(name, {})) for name in names))
+        for (what, protocol), found in behind.items()
+    )
+    caption = (
+        "Distance from the envelope, in per cent of the images, mean over models: another "
+        "implementation broke them and this one did not (or at a distance one per cent smaller)."
+    )
+    return [Table("ledger-envelope", caption, heads, lines)]
+
+
+def _share(models: Mapping[str, float]) -> Number:
+    if not models:
+        return Number(None, status="skipped")
+    return Number(100 * sum(models.values()) / len(models), digits=1)
 
 
 def _line(row: LedgerRow) -> tuple[Cell, ...]:
