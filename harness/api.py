@@ -193,6 +193,7 @@ class Shelf:
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
         self._fingerprints: dict[str, str] = {}
+        self._sizes: dict[tuple[str, str], int] = {}
 
     def size(self, use: Use, part: str) -> int:
         """Images in a part of a data set.
@@ -200,7 +201,10 @@ class Shelf:
         Raises:
             DataError: there is no such part, and it cannot be downloaded.
         """
-        return data.size(use.name, part, self.data_dir, **use.params)
+        key = digest_of(use.plain()), part
+        if key not in self._sizes:
+            self._sizes[key] = data.size(use.name, part, self.data_dir, **use.params)
+        return self._sizes[key]
 
     def parts(self, use: Use) -> tuple[str, ...]:
         """The parts that a data set has, of "train", "val" and "test".

@@ -11,7 +11,10 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 
 class Lazy:
@@ -23,9 +26,12 @@ class Lazy:
 
     def __init__(self, module: str) -> None:
         self._module = module
+        self._loaded: ModuleType | None = None
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 -- whatever the module holds
-        return getattr(importlib.import_module(self._module), name)
+        if self._loaded is None:
+            self._loaded = importlib.import_module(self._module)
+        return getattr(self._loaded, name)
 
     def __repr__(self) -> str:
         return f"Lazy({self._module!r})"
