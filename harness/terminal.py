@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.progress import left_text
-from harness.statistics import detectable_difference
+from harness.statistics import detectable_difference, least_discordance, least_samples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,14 +53,25 @@ def show_plan(
     ahead = sum(state != "cached" for state in states.values())
     took = left_text(seconds).removesuffix(" left") or "nothing"
     console.print(f"{len(plan.jobs)} jobs, {ahead} to do; about {took} with {workers} workers")
-    n = plan.suite.attack_images
-    if n:
-        least = detectable_difference(n, DISCORDANCE)
-        console.print(
+    if plan.suite.attack_images:
+        console.print(power_line(plan.suite.attack_images), soft_wrap=True)
+
+
+def power_line(n: int) -> str:
+    """What `n` attacked images can show of two models that disagree on DISCORDANCE of them."""
+    least, guess = detectable_difference(n, DISCORDANCE), f"{100 * DISCORDANCE:.0f} %"
+    if math.isfinite(least):
+        return (
             f"With {n} attacked images a paired difference of {100 * least:.1f} points is seen with "
-            f"80 % power (if models disagree on {100 * DISCORDANCE:.0f} % of the images).",
-            soft_wrap=True,
+            f"80 % power (if models disagree on {guess} of the images)."
         )
+    wanted = [f"{least_samples(DISCORDANCE)} images"]
+    if math.isfinite(share := least_discordance(n)):
+        wanted.append(f"a disagreement on {math.ceil(1000 * share) / 10:.1f} %")
+    return (
+        f"With {n} attacked images no paired difference is seen with 80 % power if models disagree "
+        f"on {guess} of the images, even if it all goes one way: that takes {' or '.join(wanted)}."
+    )
 
 
 def _by_kind(plan: Plan, states: Mapping[str, str]) -> Table:

@@ -1,5 +1,6 @@
 """Plans: what a digest depends on, and what it must not depend on."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from harness.core.types import Use, digest_of
 from harness.plan import changes, code_digest, estimate, expand
 from harness.plan.digests import identity
 from harness.suite import Suite, load
+from harness.terminal import power_line
 
 SUITES = Path(__file__).parent.parent / "suites"
 SIZES = {"train": 1200, "val": 97, "test": 500}
@@ -149,6 +151,19 @@ def test_estimate_is_graham_s_rule(tmp_path):
     some = [replace(jobs[0], cost=c, digest=str(c)) for c in (3.0, 3.0, 2.0, 2.0, 2.0)]
     assert estimate(some, 2) == 7.0
     assert estimate(some, 1) == 12.0
+
+
+@pytest.mark.parametrize(
+    ("n", "said"),
+    [
+        (10_000, "difference of 0.4 points is seen with 80 % power"),
+        (250, "no paired difference is seen .* that takes 394 images or a disagreement on 3.2 %"),
+        (3, "no paired difference is seen .* that takes 394 images[.]"),
+    ],
+)
+def test_the_plan_says_what_so_many_images_can_show(n, said):
+    """Catches "a difference of inf points"."""
+    assert re.search(said, power_line(n))
 
 
 def test_missing_data_names_the_way_out(tmp_path, monkeypatch):

@@ -643,8 +643,16 @@ def test_the_detectable_difference_has_the_power_that_it_promises(n, discordance
     assert gap == pytest.approx(2.8 * math.sqrt(discordance / n), rel=0.2)  # the rule of thumb
 
 
-def test_too_few_discordant_pairs_detect_nothing():
-    assert statistics.detectable_difference(50, 0.05) == math.inf
+@pytest.mark.parametrize("discordance", [0.02, 0.05, 0.3, 1.0])
+def test_too_few_discordant_pairs_detect_nothing(discordance):
+    """Where a difference can first be seen, from both sides; catches a count that is off by one."""
+    n = statistics.least_samples(discordance)
+    assert statistics.detectable_difference(n, discordance) <= discordance
+    assert statistics.detectable_difference(n - 1, discordance) == math.inf
+    share = statistics.least_discordance(n)
+    assert share <= discordance + 1e-12
+    assert statistics.detectable_difference(n, min(1.0, share * 1.001)) <= 1
+    assert statistics.detectable_difference(n, share * 0.999) == math.inf
 
 
 def test_gates_at_every_position_of_the_interval():

@@ -6,7 +6,13 @@ the weakness of the attack, not the seed of the training. Where none covers, the
 
 from harness.statistics.calibration import BinnedKind, Floor, binned_error, floor
 from harness.statistics.estimates import Difference, Estimate
-from harness.statistics.families import detectable_difference, gate, holm
+from harness.statistics.families import (
+    detectable_difference,
+    gate,
+    holm,
+    least_discordance,
+    least_samples,
+)
 from harness.statistics.means import (
     mean,
     mean_difference,
@@ -30,6 +36,8 @@ __all__ = [
     "floor",
     "gate",
     "holm",
+    "least_discordance",
+    "least_samples",
     "mean",
     "mean_difference",
     "mean_nll",

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from harness.statistics.proportions import mcnemar
 
@@ -68,6 +68,43 @@ def detectable_difference(
         return math.inf
     found = optimize.brentq(lacking, 0.0, discordance)
     return float(found)  # pyright: ignore[reportArgumentType] -- a float unless full_output
+
+
+def least_samples(discordance: float, *, power: float = 0.8, alpha: float = 0.05) -> int:
+    """Fewest pairs of which n show any difference at all: where `detectable_difference` gets finite.
+
+    Even if the one is right wherever the two differ, the pairs that differ must be enough of a sweep.
+
+    Args:
+        discordance: share of pairs in which the two differ, in (0, 1].
+        power: probability of seeing it.
+        alpha: two-sided level.
+
+    >>> least_samples(1.0), least_samples(0.5)
+    (6, 15)
+    """
+    sweep = _sweep(alpha)
+    return sweep + int(stats.nbinom.ppf(power, sweep, discordance))
+
+
+def least_discordance(n: int, *, power: float = 0.8, alpha: float = 0.05) -> float:
+    """Smallest share of pairs that differ for n pairs to show any difference; infinity if none does.
+
+    Args:
+        n: pairs.
+        power: probability of seeing it.
+        alpha: two-sided level.
+
+    >>> round(least_discordance(15), 3), least_discordance(5)
+    (0.476, inf)
+    """
+    sweep = _sweep(alpha)
+    return float(special.betaincinv(sweep, n - sweep + 1, power)) if n >= sweep else math.inf
+
+
+def _sweep(alpha: float) -> int:
+    """Fewest discordant pairs that are significant if all go the same way: 6 at 0.05."""
+    return math.ceil(1 - math.log2(alpha))
 
 
 def _needed(pairs: int, alpha: float) -> int:
