@@ -7,7 +7,7 @@ averages over attacks are never taken (check H47).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,8 @@ from harness.axes.view import Measured, View, absent, row, versus
 from harness.statistics import mean_difference, mean_over_cases, paired_proportions, proportion
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from harness.axes.view import Who
     from harness.suite import AttackSpec, Suite
 
@@ -30,20 +32,40 @@ class Outcomes:
         attack: as in the suite.
         eps: (B,) budgets, ascending.
         broken: (N, B) bool, wrong at each budget.
+        clean: (N,) bool, right without an attack.
         ids: (N,) positions in the published test split.
     """
 
     attack: AttackSpec
     eps: tuple[float, ...]
     broken: np.ndarray
+    clean: np.ndarray
     ids: np.ndarray
 
     @property
     def first(self) -> np.ndarray:
-        """(N,) smallest budget at which each image fell; infinity if it never did."""
+        """(N,) smallest budget at which each image fell: 0 if wrong clean, infinity if it never did."""
         order = np.array([*self.eps, np.inf])
         fallen = np.concatenate([self.broken, np.ones((len(self.broken), 1), bool)], axis=1)
-        return order[fallen.argmax(1)]
+        return np.where(self.clean, order[fallen.argmax(1)], 0.0)
+
+    def at(self, eps: float) -> np.ndarray:
+        """(N,) bool, wrong at one of the budgets."""
+        return self.broken[:, self.eps.index(eps)]
+
+    def among(self, ids: np.ndarray) -> Outcomes:
+        """The same on some of its images, in the order of `ids`."""
+        place = {one: index for index, one in enumerate(self.ids.tolist())}
+        rows = [place[one] for one in ids.tolist()]
+        return replace(self, broken=self.broken[rows], clean=self.clean[rows], ids=ids)
+
+
+def alike(found: Sequence[Outcomes]) -> list[Outcomes]:
+    """Outcomes of several attacks on the images that all of them met: a suite may give some fewer."""
+    shared = set.intersection(*(set(one.ids.tolist()) for one in found))
+    order = min(found, key=lambda one: len(one.ids)).ids
+    ids = order[np.isin(order, list(shared))]
+    return [one.among(ids) for one in found]
 
 
 def headline_budgets(suite: Suite) -> tuple[float, ...]:
@@ -58,11 +80,12 @@ def outcomes(view: View, who: Who, attack: AttackSpec) -> Outcomes | None:
     arrays = view.arrays("attack", who, f"{attack.name} {attack.norm}")
     if arrays is None:
         return None
-    return Outcomes(attack, tuple(arrays["eps"].tolist()), arrays["broken"], arrays["ids"])
+    eps = tuple(arrays["eps"].tolist())
+    return Outcomes(attack, eps, arrays["broken"], arrays["clean"], arrays["ids"])
 
 
 def worst(view: View, who: Who, norm: str) -> Outcomes | None:
-    """The per-sample worst over the headline attacks of a norm, at the budgets that all of them met.
+    """The per-sample worst over the headline attacks of a norm, at the budgets and images that all met.
 
     None if one of them has no record: a worst case that lacks an attack would flatter the model.
     """
@@ -71,12 +94,11 @@ def worst(view: View, who: Who, norm: str) -> Outcomes | None:
     known = [one for one in found if one is not None]
     if not known or len(known) < len(specs):
         return None
+    known = alike(known)
     eps = tuple(sorted(set.intersection(*(set(one.eps) for one in known))))
-    columns = [one.broken[:, [one.eps.index(e) for e in eps]] for one in known]
-    broken = np.logical_or.accumulate(
-        np.logical_or.reduce(columns), axis=1
-    )  # a ball holds the smaller ones
-    return Outcomes(known[0].attack, eps, broken, known[0].ids)
+    fallen = np.logical_or.reduce([np.stack([one.at(e) for e in eps], axis=1) for one in known])
+    broken = np.logical_or.accumulate(fallen, axis=1)  # a ball holds the smaller ones
+    return replace(known[0], eps=eps, broken=broken)
 
 
 def measure(view: View) -> Measured:
@@ -102,11 +124,13 @@ def _attack(view: View, who: Who, attack: AttackSpec, measured: Measured) -> Non
         )
         return
     _curve(view, who, found, attack.name, measured)
-    arrays = view.arrays("attack", who, f"{attack.name} {attack.norm}") or {}
-    first = np.where(arrays["clean"], found.first, 0.0)
+    _outcome(who, found, attack.name, measured)
+
+
+def _outcome(who: Who, found: Outcomes, name: str, measured: Measured) -> None:
     measured.outcome(
-        "adversarial", who, norm=attack.norm, attack=attack.name, id=found.ids,
-        first_broken=first, largest=max(found.eps),
+        "adversarial", who, norm=found.attack.norm, attack=name, id=found.ids,
+        first_broken=found.first, largest=max(found.eps),
     )  # fmt: skip
 
 
@@ -120,15 +144,15 @@ def _curve(view: View, who: Who, found: Outcomes, name: str, measured: Measured)
         theirs = (
             worst(view, baseline, norm) if name == WORST else outcomes(view, baseline, found.attack)
         )
-    for place, eps in enumerate(found.eps):
-        stood = ~found.broken[:, place]
+    for eps in found.eps:
+        stood = ~found.at(eps)
         one = row(
             view, who, "adversarial", "robust_accuracy", proportion(stood),
             job=job, attack=name, norm=norm, eps=eps,
         )  # fmt: skip
         measured.rows.append(one)
         if theirs is not None and eps in theirs.eps:
-            base = ~theirs.broken[:, theirs.eps.index(eps)]
+            base = ~theirs.at(eps)
             measured.rows.append(versus(one, paired_proportions(stood, base)))
 
 
@@ -137,30 +161,24 @@ def _worst(view: View, who: Who, norm: str, measured: Measured) -> None:
     if found is None:
         return
     _curve(view, who, found, WORST, measured)
-    arrays = view.arrays("attack", who, f"{found.attack.name} {norm}") or {}
-    first = np.where(arrays["clean"], found.first, 0.0)
-    measured.outcome(
-        "adversarial",
-        who,
-        norm=norm,
-        attack=WORST,
-        id=found.ids,
-        first_broken=first,
-        largest=max(found.eps),
-    )
+    _outcome(who, found, WORST, measured)
 
 
 def survived(view: View, who: Who, name: str = WORST) -> np.ndarray | None:
-    """(B, N) bool: stood at each budget of the headline, against the worst case or one attack by name."""
-    if name == WORST:
-        found = worst(view, who, "linf")
-    else:
+    """(B, N) bool: stood at each budget of the headline, against the worst case or one attack by name.
+
+    N are the images that all headline attacks met.
+    """
+    found = reference = worst(view, who, "linf")
+    if name != WORST and reference is not None:
         specs = [a for a in view.suite.attacks if a.name == name and a.norm == "linf"]
-        found = outcomes(view, who, specs[0]) if specs else None
+        alone = outcomes(view, who, specs[0]) if specs else None
+        whole = alone is not None and set(reference.ids.tolist()) <= set(alone.ids.tolist())
+        found = alone.among(reference.ids) if alone is not None and whole else None
     budgets = headline_budgets(view.suite)
     if found is None or not budgets or not set(budgets) <= set(found.eps):
         return None
-    return np.stack([~found.broken[:, found.eps.index(eps)] for eps in budgets])
+    return np.stack([~found.at(eps) for eps in budgets])
 
 
 def _headline(view: View, who: Who, measured: Measured) -> None:

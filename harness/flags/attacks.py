@@ -105,17 +105,16 @@ def relations(view: View, who: Who, rows: Sequence[Row] = ()) -> Relations | Non
     at = {name: one for name, one in known.items() if one is not None and eps in one.eps}
     if eps is None or not at:
         return None
+    at = dict(zip(at, adversarial.alike(list(at.values())), strict=True))
     first = next(iter(at.values()))
-    broken = {name: one.broken[:, one.eps.index(eps)] for name, one in at.items()}
-    arrays = view.arrays("attack", who, f"{first.attack.name} linf") or {}
     record = view.record("train", who)
     overfitted = bool(record and "H91" in record.facts.get("flags", {}))
     asked = {a.name: kind(a) for a in view.suite.attacks if a.norm == "linf"}
     return Relations(
         n=len(first.ids),
-        clean=arrays["clean"],
+        clean=first.clean,
         eps=eps,
-        broken=broken,
+        broken={name: one.at(eps) for name, one in at.items()},
         kinds={**asked, **{name: kind(one.attack) for name, one in at.items()}},
         classes=len(view.classes),
         trained_on=adversarial.trained_on(who),
@@ -135,7 +134,7 @@ def _undefended(view: View, who: Who, known: Mapping[str, Any]) -> dict[str, flo
     found: dict[str, float] = {}
     for name, one in known.items():
         if one is not None and 0.3 in one.eps and one.attack.use.name != "fgsm":
-            found[name] = float((~one.broken[:, one.eps.index(0.3)]).mean())
+            found[name] = float((~one.at(0.3)).mean())
     return found
 
 
@@ -153,21 +152,24 @@ def _strangers(view: View, who: Who) -> Iterator[tuple[str, int]]:
 
 
 def _headlines(view: View, who: Who, rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
-    """At each norm and budget the worst case, and the smallest value of one headline attack (H47)."""
+    """At each norm and budget the worst case, and the smallest value of one headline attack (H47).
+
+    Of attacks on the same images: a suite may give one fewer.
+    """
     counted = {attack.name for attack in view.suite.attacks if attack.headline}
-    worst: dict[str, float] = {}
-    least: dict[str, float] = {}
+    worst: dict[tuple[str, int], float] = {}
+    least: dict[tuple[str, int], float] = {}
     for row in rows:
         mine = (row.model, row.seed, row.metric) == (who.name, who.seed, "robust_accuracy")
         parts = case_parts(row.case)
         if not mine or row.value is None or "versus" in parts or parts["eps"] == adversarial.MEAN:
             continue
-        budget = f"{parts['norm']} {parts['eps']}"
+        budget = f"{parts['norm']} {parts['eps']}", row.n
         if parts["attack"] == adversarial.WORST:
             worst[budget] = row.value
         elif parts["attack"] in counted:
             least[budget] = min(row.value, least.get(budget, 1.0))
-    return {budget: (worst[budget], least[budget]) for budget in worst if budget in least}
+    return {key[0]: (value, least[key]) for key, value in worst.items() if key in least}
 
 
 def _probed(view: View, who: Who, ids: np.ndarray) -> dict[str, Any]:
