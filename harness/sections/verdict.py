@@ -68,7 +68,9 @@ def _leaders(story: Story, column: SummaryColumn) -> list[tuple[Text | Number, .
     first = max(valued, key=lambda model: sign * valued[model])
     others = [m for m in story.models if m != first and (column.id, m) in story.best]
     tested = any(standing.column == column.id for standing in story.results.standings)
-    shown = (", ".join(others) or "none") if tested else "not tested"
+    shown = (
+        _named(others, [m for m in valued if m not in {first, *others}]) if tested else "not tested"
+    )
     unit = ", %" if column.percent else ""
     return [
         (
@@ -78,6 +80,13 @@ def _leaders(story: Story, column: SummaryColumn) -> list[tuple[Text | Number, .
             Text(shown),
         )
     ]
+
+
+def _named(inside: list[str], outside: list[str]) -> str:
+    """The names, or, where that is shorter, the names that are left out."""
+    if len(inside) <= max(len(outside), 3):
+        return ", ".join(inside) or "none"
+    return f"all but {', '.join(outside)}" if outside else "all"
 
 
 def _trades(story: Story) -> list[Block]:
