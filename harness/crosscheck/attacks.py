@@ -54,10 +54,12 @@ class Ran:
         success: (N,) bool, wrong by our own forward pass.
         distance: (N,) float64.
         violations: rows it left outside ball or box.
+        worst: by how much, in pixel units.
         claimed_wrongly: rows whose claimed success is not so; None where it claims nothing.
         seconds: wall time.
         forwards: images passed forward a sample.
         backwards: gradients a sample.
+        cause: in lockstep, where it differs from ours for no known reason: the probable one.
     """
 
     implementation: str
@@ -68,10 +70,12 @@ class Ran:
     success: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     distance: np.ndarray = field(default_factory=lambda: np.zeros(0))
     violations: int = 0
+    worst: float = 0.0
     claimed_wrongly: int | None = None
     seconds: float = 0.0
     forwards: float = 0.0
     backwards: float = 0.0
+    cause: str = ""
 
 
 def implementations(concept: str, norm: str) -> list[Plug]:
@@ -164,6 +168,7 @@ def _ran(
         success=found.success,
         distance=found.distance,
         violations=found.violations,
+        worst=found.worst,
         claimed_wrongly=wrongly,
         seconds=found.seconds,
         forwards=found.forwards,

@@ -207,8 +207,13 @@ def _verdict(subject: Subject, row: LedgerRow, a: Ran, b: Ran) -> LedgerRow:
         return replace(row, verdict="explained", explanation=known.name, deviation=known.id)
     if subject.protocol == "lockstep":
         what = f"images differ by up to {row.largest:.3g} where every step was the same"
-        return replace(row, verdict="different", explanation=what)
+        return replace(row, verdict="different", explanation="; ".join([what, *_causes(a, b)]))
     return replace(row, explanation=row.explanation or "too few samples to tell")
+
+
+def _causes(a: Ran, b: Ran) -> list[str]:
+    """What the diagnosis said of either."""
+    return [f"probable cause: {one.implementation}: {one.cause}" for one in (a, b) if one.cause]
 
 
 def _inside(subject: Subject, row: LedgerRow, b: Ran) -> str:

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.core.threat import Threat
-from harness.crosscheck import attacks
+from harness.crosscheck import attacks, diagnosis
+from harness.crosscheck.verdicts import Subject
 from harness.jobs import Done
 from harness.jobs.inputs import images
 
 if TYPE_CHECKING:
-    from harness.core.types import Job
+    from collections.abc import Mapping
+
+    from harness.core.types import Classifier, Job
     from harness.jobs.bench import Bench
+    from harness.jobs.inputs import Images
 
 ARRAYS = ("x_adv", "success", "distance")
 
@@ -43,6 +47,29 @@ def perform(job: Job, bench: Bench) -> Done:
         for name in ARRAYS
         if one.outcome == "ok"
     }
-    facts = [{key: value for key, value in asdict(one).items() if key not in ARRAYS} for one in ran]
     held = attacks.conditions(model, shown.x, shown.y, ran)
+    if job.params["protocol"] == "lockstep":
+        ran = _diagnosed(job, model, shown, ran, held)
+    facts = [{key: value for key, value in asdict(one).items() if key not in ARRAYS} for one in ran]
     return Done(arrays, {"ran": facts, "conditions": held})
+
+
+def _diagnosed(
+    job: Job, model: Classifier, shown: Images, ran: list[attacks.Ran], held: Mapping[str, int]
+) -> list[attacks.Ran]:
+    """The runs, with the probable cause in those that differ from ours for no known reason."""
+    params = job.params
+    threat = Threat(params["norm"], params["eps"])
+    subject = Subject(
+        params["concept"], "", "", "lockstep", threat.norm, params["minimise"],
+        {name: count for name, count in held.items() if count},
+    )  # fmt: skip
+    case = diagnosis.lockstep_case(
+        model, shown.x, shown.y, threat,
+        concept=params["concept"],
+        spec={name: params[name] for name in ("steps", "queries")} | params["shared"],
+        seed=job.seed % 2**31,
+        random_start=params["random_start"],
+    )  # fmt: skip
+    plugs = attacks.implementations(params["concept"], threat.norm)
+    return diagnosis.diagnosed(subject, ran, plugs, case)

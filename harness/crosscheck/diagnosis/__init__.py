@@ -1,0 +1,15 @@
+"""Why two implementations differ, from what was measured: the probable cause, in words.
+
+Where a pair differs and the catalogue of known deviations does not predict it, the suspect is run
+once more and watched. First its images are looked at (clean ones? other rows? outside the box? on a
+grid?), then what it shows to the model, and then our own implementation is run with one fault at a
+time: the fault that gives the suspect's images, row by row, is named. What nothing reproduces is
+described by its size, its direction and its place. Numbers and scores are treated alike.
+"""
+
+from harness.crosscheck.diagnosis.images import cause
+from harness.crosscheck.diagnosis.numbers import calibration, ranking
+from harness.crosscheck.diagnosis.scores import scores
+from harness.crosscheck.diagnosis.suspects import diagnosed, lockstep_case
+
+__all__ = ["calibration", "cause", "diagnosed", "lockstep_case", "ranking", "scores"]

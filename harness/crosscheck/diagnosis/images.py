@@ -1,0 +1,280 @@
+"""The probable cause of other adversarial images than ours, from the same start by the same steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.core.lazy import Lazy
+from harness.crosscheck.diagnosis.hypotheses import (
+    SAME,
+    TRANSFORMS,
+    described,
+    reproduced,
+    rows_match,
+)
+from harness.crosscheck.diagnosis.watching import watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import torch
+
+    from harness.core.registry import Plug
+    from harness.crosscheck.diagnosis.watching import Case, Seen
+
+    Rule = Callable[["Case", "Seen", "Seen"], str]
+else:
+    torch = Lazy("torch")
+
+MOST = 0.9  # of the rows
+LINEAR = 1e-4  # of a pixel, that a change of scale may leave over
+GRIDS = {"8 bits": 255, "16 levels": 15, "8 levels": 7, "4 levels": 3}
+ALIKE = 0.05  # of a ratio, about 1
+
+
+def cause(plug: Plug, reference: Plug, case: Case) -> str:
+    """Why `plug` returns other images than `reference`, in words; "" if they are the same.
+
+    Args:
+        plug: the suspect.
+        reference: our own implementation of the same concept.
+        case: what both were given; its params are those of the spec.
+    """
+    try:
+        theirs, ours = watch(plug, case), watch(reference, case)
+    except Exception as error:  # noqa: BLE001 -- a crash is the cause
+        return f"it crashes when it is run again ({type(error).__name__})"
+    if rows_match(ours.raw, theirs.raw).all():
+        return "" if rows_match(watch(plug, case).raw, theirs.raw).all() else RANDOM
+    for rule in RULES:
+        if found := rule(case, ours, theirs):
+            return found
+    if found := reproduced(reference, case, theirs.raw):
+        return found
+    if not rows_match(watch(plug, case).raw, theirs.raw).all():
+        return RANDOM
+    if found := _begun(case, theirs):
+        return found
+    return "; ".join(_described(case, ours, theirs))
+
+
+RANDOM = (
+    "it is random: a second run with the same start gives other images (draws of its own, dropout?)"
+)
+
+# ---------------------------------------------------------------- what its images tell
+
+
+def _clean(case: Case, ours: Seen, theirs: Seen) -> str:
+    """Rows that came back as they went in, or from where they began."""
+    idle = rows_match(ours.raw, _array(case.x)) | rows_match(ours.raw, _array(case.start))
+    if (
+        rows_match(theirs.raw, _array(case.start)) & ~idle
+    ).mean() > MOST and case.noise is not None:
+        return "it returns its start: its gradients are zero (broken graph), or it takes no step"
+    still = rows_match(theirs.raw, _array(case.x)) & ~idle
+    if not still.any():
+        return ""
+    if still.all() or still.sum() >= MOST * len(still):
+        if theirs.gradients == 0:
+            return "it returns the clean images without taking a gradient: it crashed silently, or gave up"
+        return "it returns the clean images although it took gradients: they are zero (broken graph), or it crashed silently"
+    if rows_match(theirs.raw, ours.raw)[~still].all():
+        last = not still[: len(still) - int(still.sum())].any()
+        where = "the last rows (a dropped last batch)" if last else "some rows"
+        return f"{where}, {int(still.sum())} of {len(still)}, come back unattacked"
+    return ""
+
+
+def _rows(case: Case, ours: Seen, theirs: Seen) -> str:
+    """Rows that belong to others."""
+    images = _flat(_array(case.x))
+    nearest = _nearest(_flat(theirs.raw), images)
+    away = torch.from_numpy(theirs.raw) - case.x.double().cpu()[torch.from_numpy(nearest)]
+    if float(case.threat.distance(away).median()) > case.threat.eps * (1 + ALIKE):
+        return ""
+    moved = nearest != np.arange(len(nearest))
+    moved &= ~rows_match(images[nearest], images)
+    if moved.mean() < 1 / 3:
+        return ""
+    if rows_match(theirs.raw, ours.raw[nearest])[moved].mean() > MOST:
+        count = len(np.unique(nearest))
+        if count < MOST * len(nearest):
+            return f"rows are duplicated: {len(nearest)} images come from {count}"
+        return "the rows come back in another order (shuffled)"
+    return "its images lie round other rows' clean images: projected round the wrong image, or rows shuffled"
+
+
+def _outside(case: Case, ours: Seen, theirs: Seen) -> str:
+    """Images in other units than [0, 1]."""
+    low, high = theirs.raw.min(), theirs.raw.max()
+    for name, back in (
+        ("units of 0-255", theirs.raw / 255),
+        ("[-1, 1]", (theirs.raw + 1) / 2),
+    ):
+        if (low < -SAME or high > 1 + SAME) and rows_match(back, ours.raw).mean() > MOST:
+            return f"its images are returned in {name}"
+    if low < -SAME or high > 1 + SAME:
+        kept = case.threat.distance(torch.from_numpy(theirs.raw) - case.x.double().cpu())
+        if float(kept.max()) <= case.threat.eps * 1.01:
+            what = (
+                " but to [-1, 1]" if abs(low + 1) < SAME or (low < 0 and high <= 1 + SAME) else ""
+            )
+            return f"not clipped to the box [0, 1]{what}: pixels reach [{low:.3g}, {high:.3g}]"
+    return ""
+
+
+def _moved(case: Case, ours: Seen, theirs: Seen) -> str:
+    """Images like ours, but shifted, mirrored, ..."""
+    plain = rows_match(theirs.raw, ours.raw).mean()
+    for name, change in TRANSFORMS.items():
+        try:
+            there = change(torch.from_numpy(ours.raw)).numpy()
+        except RuntimeError:
+            continue
+        same = there.shape == theirs.raw.shape and rows_match(
+            there.clip(0, 1), theirs.raw.clip(0, 1)
+        )
+        if np.mean(same) > max(MOST, plain):
+            return f"its images are returned {name}"
+    return ""
+
+
+def _rounded(case: Case, ours: Seen, theirs: Seen) -> str:
+    """Images on a grid that ours are not on."""
+    for name, levels in GRIDS.items():
+        if _on(theirs.raw, levels) and not _on(ours.raw, levels):
+            return f"its images are quantised to {name}"
+    for kind in ("bfloat16", "float16"):
+        dtype = getattr(torch, kind)
+        exact = [
+            bool((torch.from_numpy(one.raw).to(dtype).double() == torch.from_numpy(one.raw)).all())
+            for one in (theirs, ours)
+        ]
+        if exact == [True, False]:
+            return f"its images are rounded to {kind}: computed or stored in half precision"
+    return ""
+
+
+def _on(raw: np.ndarray, levels: int) -> bool:
+    return float(np.abs(raw * levels - np.round(raw * levels)).max()) < levels * 1e-6
+
+
+# ---------------------------------------------------------------- what it shows to the model
+
+
+def _mode(case: Case, ours: Seen, theirs: Seen) -> str:
+    """Training mode during a pass."""
+    if theirs.training and not ours.training:
+        return "it switches the model to training mode: dropout and batch statistics change its gradients"
+    return ""
+
+
+def _shown(case: Case, ours: Seen, theirs: Seen) -> str:
+    """A first batch that is not the start."""
+    start = _array(case.start)
+    if theirs.shown is None or theirs.shown.shape != start.shape:
+        return ""
+    off = np.abs(theirs.shown - start).max()
+    if off <= SAME:
+        return ""
+    slope, offset = np.polyfit(start.ravel(), theirs.shown.ravel(), 1)
+    if np.abs(slope * start + offset - theirs.shown).max() < LINEAR * max(1.0, abs(slope)):
+        return f"the model is shown {slope:.4g} x {'+' if offset >= 0 else '-'} {abs(offset):.4g} instead of x: normalised twice, or in other units"
+    for name, levels in GRIDS.items():
+        if _on(theirs.shown, levels) and not _on(start, levels) and off < 1 / levels:
+            return f"the model is shown images quantised to {name}"
+    return ""
+
+
+def _elsewhere(case: Case, ours: Seen, theirs: Seen) -> str:
+    """An attack that never asks the model."""
+    if ours.gradients == 0 or theirs.gradients > 0:
+        return ""
+    return "it takes no gradient of this model: its images are another model's (a stale cache, or a copy of other weights)"
+
+
+def _by_norm(case: Case, ours: Seen, theirs: Seen) -> str:
+    """Perturbations of one length in another norm."""
+    delta = _flat(theirs.raw - _array(case.x))
+    moved = delta[np.abs(delta).max(1) > SAME]
+    if case.threat.norm == "linf" and len(moved) > 1:
+        lengths, peaks = np.linalg.norm(moved, axis=1), np.abs(moved).max(1)
+        if np.ptp(lengths) < 1e-3 * lengths.mean() and np.ptp(peaks) > ALIKE * peaks.mean():
+            return f"the wrong norm: its perturbations all have length {lengths.mean():.3g} in l2, not in linf"
+    return ""
+
+
+RULES: tuple[Rule, ...] = (
+    _mode,
+    _clean,
+    _outside,
+    _moved,
+    _rows,
+    _rounded,
+    _elsewhere,
+    _shown,
+    _by_norm,
+)
+
+
+# ---------------------------------------------------------------- what nothing explains
+
+
+def _begun(case: Case, theirs: Seen) -> str:
+    """A first batch that is a point of the ball, and not the start."""
+    if theirs.shown is None or theirs.shown.shape != theirs.raw.shape:
+        return ""
+    shown = torch.from_numpy(theirs.shown)
+    from_start = (shown - case.start.double().cpu()).abs().amax()
+    away = case.threat.distance(shown - case.x.double().cpu())
+    if float(from_start) <= SAME or float(away.max()) > case.threat.eps * (1 + ALIKE):
+        return ""
+    where = (
+        "the clean image"
+        if float(away.max()) <= SAME
+        else "a point of its own choice (a random start)"
+    )
+    return f"it begins at {where}, not at the start that it was given"
+
+
+def _described(case: Case, ours: Seen, theirs: Seen) -> Iterator[str]:
+    """Size, direction and place of the difference."""
+    clean = _array(case.x)
+    mine, other = ours.raw - clean, theirs.raw - clean
+    size = _length(case, other) / max(_length(case, mine), 1e-12)
+    beyond = float(case.threat.distance(torch.from_numpy(other)).max()) / max(
+        case.threat.eps, 1e-12
+    )
+    if beyond > 1 + ALIKE:
+        yield f"perturbations reach {beyond:.3g} times eps: no projection, or another eps"
+    elif abs(size - 1) > ALIKE:
+        yield f"its perturbations are {described(size)} as large as ours: eps or step size too {'small' if size < 1 else 'large'}"
+    either = (mine != 0) | (other != 0)
+    agree = float((np.sign(mine) == np.sign(other))[either].mean()) if either.any() else 1.0
+    differ = int((~rows_match(ours.raw, theirs.raw)).sum())
+    if agree < 1 / 4:
+        yield "its steps go the other way: the sign is flipped"
+    elif agree < MOST:
+        yield f"it follows another gradient ({agree:.0%} of the signs are ours): another model's images (a stale cache), another loss or other labels"
+    else:
+        yield f"{differ} of {len(clean)} rows differ, {agree:.1%} of the signs agree: rounding that grew, or another stop"
+
+
+def _length(case: Case, delta: np.ndarray) -> float:
+    return float(case.threat.distance(torch.from_numpy(delta)).median())
+
+
+def _nearest(rows: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """(N,) for each row, which of the images is nearest."""
+    return torch.cdist(torch.from_numpy(rows), torch.from_numpy(images)).argmin(1).numpy()
+
+
+def _array(x: torch.Tensor) -> np.ndarray:
+    return x.detach().double().cpu().numpy()
+
+
+def _flat(images: np.ndarray) -> np.ndarray:
+    return images.reshape(len(images), -1)

@@ -1,0 +1,226 @@
+"""The probable cause of another number than ours from the same arrays.
+
+Our own metric is given the arrays with one fault at a time, and its value is put in other units:
+what then equals the suspect's number is named.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.core.registry import registry
+from harness.metrics import softmax
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Metric = Callable[..., float]
+
+RELATIVE = 1e-6  # the same number, but for float32
+BATCHES = (16, 32, 50, 64, 100, 128, 200, 250, 256, 500, 512, 1000, 1024)
+CLOSED_RIGHT, CLOSED_LEFT = "right", "left"
+BINNED = ("ece", "mce", "rms_calibration_error", "ace_average")
+
+
+def calibration(
+    concept: str, value: float, probs: np.ndarray, labels: np.ndarray, *, bins: int = 15
+) -> str:
+    """Why a calibration metric is not ours, in words; "" if nothing reproduces it.
+
+    Args:
+        concept: "ece", "mce", "rms_calibration_error", "brier", "nll", ...
+        value: what the suspect says.
+        probs: (N, K) float64 probabilities.
+        labels: (N,) integers.
+        bins: that were asked for.
+    """
+    metric = registry.get("metric", concept).function
+    binned = any(one.name == "bins" for one in registry.get("metric", concept).parameters)
+    given = {"bins": bins} if binned else {}
+    units = _units(len(labels), probs.shape[1])
+    if found := _in_units(value, metric(probs, labels, **given), units):
+        return found
+    for name, changed, truth in _altered(probs, labels):
+        if _equal(value, _try(metric, changed, truth, **given)):
+            return name
+    return _by_bins(concept, value, probs, labels, bins) if binned else ""
+
+
+def ranking(concept: str, value: float, id_scores: np.ndarray, ood_scores: np.ndarray) -> str:
+    """Why a ranking metric is not ours, in words; "" if nothing reproduces it.
+
+    Args:
+        concept: "auroc", "aupr_out", "fpr95", ...
+        value: what the suspect says.
+        id_scores: (N,) higher = more OOD.
+        ood_scores: (M,) higher = more OOD.
+    """
+    metric = registry.get("metric", concept).function
+    ours = metric(id_scores, ood_scores)
+    units = {"in percent": 100.0, "as a fraction, where ours is": 0.01}
+    for name, inside, outside in _ranked(id_scores, ood_scores):
+        if _equal(value, _try(metric, inside, outside)):
+            return name
+    return _in_units(value, ours, units) or (
+        "one minus the value: the positive class or the sign of the score is swapped"
+        if _equal(value, 1 - ours)
+        else ""
+    )
+
+
+def _ranked(
+    inside: np.ndarray, outside: np.ndarray
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    yield (
+        "the wrong positive class: ID counts as positive where OOD should (or the sign of the score is flipped)",
+        outside,
+        inside,
+    )
+    yield "the sign of the score is flipped", -inside, -outside
+    yield "the wrong positive class, and the sign of the score flipped", -outside, -inside
+    yield "scores are compared in float32: more of them tie", _single(inside), _single(outside)
+    for size in BATCHES:
+        kept = [values[: len(values) - len(values) % size] for values in (inside, outside)]
+        yield f"the last batch is dropped (batches of {size})", kept[0], kept[1]
+    yield "the last sample is dropped", inside[:-1], outside[:-1]
+
+
+def _single(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.float32).astype(np.float64)
+
+
+# ---------------------------------------------------------------- other units
+
+
+def _units(n: int, classes: int) -> dict[str, float]:
+    return {
+        "with the sign turned round": -1.0,
+        "in percent": 100.0,
+        "as a sum over samples, not a mean": float(n),
+        "divided by the number of samples once more": 1 / n,
+        "as a mean over classes, not a sum": 1 / classes,
+        "as a sum over classes, not a mean": float(classes),
+        "twice": 2.0,
+        "halved": 0.5,
+        "in bits, not nats": 1 / math.log(2),
+    }
+
+
+def _in_units(value: float, ours: float, units: dict[str, float]) -> str:
+    """How the suspect's number is a function of ours."""
+    for name, factor in units.items():
+        if _equal(value, factor * ours):
+            return f"the same number {name}"
+    if _equal(value, ours**2):
+        return "the same number squared: the root is missing"
+    if ours >= 0 and _equal(value, math.sqrt(ours)):
+        return "the root of our number"
+    return ""
+
+
+def _equal(a: float, b: float | None) -> bool:
+    return b is not None and math.isclose(a, b, rel_tol=RELATIVE, abs_tol=1e-12)
+
+
+def _try(metric: Metric, *arrays: np.ndarray, **given: int) -> float | None:
+    try:
+        return float(metric(*arrays, **given))
+    except (ValueError, IndexError, ZeroDivisionError):
+        return None
+
+
+# ---------------------------------------------------------------- other arrays
+
+
+def _altered(probs: np.ndarray, labels: np.ndarray) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Arrays with one fault."""
+    n, classes = probs.shape
+    logs = np.log(probs.clip(1e-300))
+    yield "labels are counted from one", probs, (labels + 1) % classes
+    yield "labels are one too low", probs, (labels - 1) % classes
+    yield "labels stand in another order of classes", probs[:, ::-1], labels
+    yield "labels belong to the row before: rows and labels do not match", probs, np.roll(labels, 1)
+    yield "labels belong to the row after: rows and labels do not match", probs, np.roll(labels, -1)
+    yield "rows are in reversed order: rows and labels do not match", probs[::-1], labels
+    yield "the softmax is taken twice: probabilities are fed as logits", softmax(probs), labels
+    over = softmax(logs.T).T
+    yield (
+        "the softmax is taken over samples, not classes: the wrong axis",
+        over / over.sum(1, keepdims=True),
+        labels,
+    )
+    for factor in (0.5, 2.0, 10.0, 100.0, 0.1):
+        yield (
+            f"the logits are multiplied by {factor:g}: a temperature",
+            softmax(factor * logs),
+            labels,
+        )
+    for size in BATCHES:
+        kept = n - n % size
+        yield f"the last batch is dropped (batches of {size})", probs[:kept], labels[:kept]
+    yield "the last sample is dropped", probs[:-1], labels[:-1]
+    yield "the first sample is dropped", probs[1:], labels[1:]
+    half = probs.astype(np.float16).astype(np.float64)
+    yield "probabilities are rounded to half precision", half / half.sum(1, keepdims=True), labels
+
+
+# ---------------------------------------------------------------- other bins
+
+
+def _by_bins(concept: str, value: float, probs: np.ndarray, labels: np.ndarray, bins: int) -> str:
+    """Which other binning gives the number."""
+    metric = registry.get("metric", concept).function
+    for count in (bins - 1, bins + 1, 10, 15, 20, 100):
+        if count > 0 and count != bins and _equal(value, _try(metric, probs, labels, bins=count)):
+            off = ": off by one" if abs(count - bins) == 1 else ""
+            return f"{count} bins instead of {bins}{off}"
+    confidence, right = probs.max(1), (probs.argmax(1) == labels).astype(float)
+    for name, found in _binnings(concept, confidence, right, bins):
+        if _equal(value, found):
+            return name
+    return ""
+
+
+def _binnings(
+    concept: str, confidence: np.ndarray, right: np.ndarray, bins: int
+) -> Iterator[tuple[str, float]]:
+    """Binned errors with a fault in the binning."""
+    edges = np.linspace(0, 1, bins + 1)
+    inner = np.clip(np.digitize(confidence, edges[1:-1], right=True), 0, bins - 1)
+    last, whole = inner == bins - 1, np.ones(len(inner), bool)
+    n = len(inner)
+    for name, index, kept, total in (
+        ("the last bin is dropped", inner, ~last, n),
+        ("the last bin is dropped, and its samples are not counted", inner, ~last, int((~last).sum())),
+        ("the first bin that holds samples is dropped", inner, inner != inner.min(), n),
+        ("confidences of exactly 1 fall out of the last bin", inner, confidence < 1, n),
+        ("bins are closed on the left, not on the right", np.clip(np.digitize(confidence, edges) - 1, 0, bins - 1), whole, n),
+        ("confidences are shifted by a bin: off by one", np.clip(inner + 1, 0, bins - 1), whole, n),
+        ("edges in float32", np.clip(np.digitize(confidence.astype(np.float32), edges.astype(np.float32)[1:-1], right=True), 0, bins - 1), whole, n),
+    ):  # fmt: skip
+        yield name, _error(concept, index[kept], confidence[kept], right[kept], total)
+    equal = np.unique(inner)
+    gaps = [abs(float((confidence - right)[inner == one].mean())) for one in equal]
+    yield "bins are averaged without their weights", float(np.mean(gaps))
+    yield "bins are averaged without their weights, empty ones counted", float(np.sum(gaps) / bins)
+    yield "the largest gap of a bin, not the mean", float(np.max(gaps))
+    yield "differences are not taken as absolute values", abs(float((confidence - right).mean()))
+
+
+def _error(
+    concept: str, index: np.ndarray, confidence: np.ndarray, right: np.ndarray, total: int
+) -> float:
+    """The binned error of samples in given bins."""
+    if not len(index):
+        return 0.0
+    weights = np.bincount(index) / max(total, 1)
+    sums = np.bincount(index, confidence - right)
+    gaps = np.abs(sums) / np.maximum(np.bincount(index), 1)
+    if concept == "mce":
+        return float(gaps.max())
+    if concept.startswith("rms"):
+        return float(np.sqrt((weights * gaps**2).sum()))
+    return float((weights * gaps).sum())
