@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations, groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.core.registry import Plug, registry
+from harness.crosscheck import diagnosis
 from harness.crosscheck.comparison import Answer, Comparison, Question, ask, compare
 from harness.metrics import METRICS, fit_temperature, on_edge
 
@@ -74,7 +76,8 @@ def _lockstep(
     question = _question(concept, "lockstep", probs, bins, facts)
     answers = [_ask(plug, plug.function, probs, labels, bins) for plug in plugs]
     for a, b in combinations(answers, 2):
-        yield compare(question, a, b)
+        why = partial(diagnosis.calibration, concept, probs=probs, labels=labels, bins=bins)
+        yield compare(question, a, b, diagnose=why)
 
 
 def _comparable(

@@ -11,7 +11,7 @@ it without a library being there.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from harness.results.verdicts import LedgerVerdict
 
     Summary = Callable[[np.ndarray], float]
+    Diagnosis = Callable[[Any], str]
 
 Outcome = Literal["ok", "missing", "failed", "not comparable"]
 Kind = Literal["calibration", "ood"]
@@ -75,6 +76,7 @@ class Comparison:
         reason: why it is not ok.
         deviation: id of the catalogue entry that predicts a difference, or "".
         seconds: wall time of (a, b).
+        cause: the probable one of a difference that no entry predicts, or "".
     """
 
     what: str
@@ -94,6 +96,7 @@ class Comparison:
     reason: str = ""
     deviation: str = ""
     seconds: tuple[float | None, float | None] = (None, None)
+    cause: str = ""
 
     @property
     def agrees(self) -> bool:
@@ -147,6 +150,7 @@ def compare(
     b: Answer,
     *,
     summary: Summary | None = None,
+    diagnose: Diagnosis | None = None,
 ) -> Comparison:
     """Set two answers side by side.
 
@@ -155,10 +159,11 @@ def compare(
         a: first answer.
         b: second answer.
         summary: for scores: one number of them (their AUROC).
+        diagnose: the second answer -> the probable cause of a difference, in words.
     """
     bad = next((one for one in (a, b) if one.outcome != "ok"), None)
     one, two = _scores(a), _scores(b)
-    return Comparison(
+    found = Comparison(
         what=question.what,
         kind=question.kind,
         concept=question.concept,
@@ -177,6 +182,9 @@ def compare(
         deviation=_predicted(question, a.implementation, b.implementation),
         seconds=(a.seconds, b.seconds),
     )
+    if bad or diagnose is None or found.agrees or found.deviation or b.value is None:
+        return found
+    return replace(found, cause=diagnose(b.value))
 
 
 def _scores(answer: Answer) -> np.ndarray:
@@ -270,7 +278,8 @@ def _verdict(one: Comparison, *, may_explain: bool) -> tuple[LedgerVerdict, str]
         return "explained", _because(one)
     if one.outcome != "ok":
         return one.outcome, one.reason
-    return "different", f"{one.b} says {_said(one.value_b)} where {one.a} says {_said(one.value_a)}"
+    what = f"{one.b} says {_said(one.value_b)} where {one.a} says {_said(one.value_a)}"
+    return "different", what + (f"; probable cause: {one.cause}" if one.cause else "")
 
 
 def _said(value: float | None) -> str:

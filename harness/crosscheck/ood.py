@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.core.registry import Plug, registry
+from harness.crosscheck import diagnosis
 from harness.crosscheck.comparison import Answer, Comparison, Question, ask, compare
 from harness.metrics import METRICS, auroc
 
@@ -50,7 +51,10 @@ def metric_comparisons(
         for a, b in combinations(call, 2):
             off = CURVE_32 if "torchmetrics" in (a.implementation, b.implementation) else EXACT
             question = _question(concept, detector, len(scores), off, {"ties": ties})
-            found.append(compare(question, a, b))
+            why = partial(
+                diagnosis.ranking, concept, id_scores=id_scores, ood_scores=ood_scores
+            )
+            found.append(compare(question, a, b, diagnose=why))
     return found + list(_other_areas(answers, detector, len(scores)))
 
 
@@ -154,4 +158,10 @@ def _scored(
     question = Question(
         f"scores of {concept}", "ood", concept, protocol, len(logits), tolerance, facts
     )
-    return compare(question, a, b, summary=lambda scores: auroc(scores[:count], scores[count:]))
+    return compare(
+        question,
+        a,
+        b,
+        summary=lambda scores: auroc(scores[:count], scores[count:]),
+        diagnose=partial(diagnosis.scores, np.asarray(a.value)),
+    )
