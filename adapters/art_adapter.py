@@ -434,7 +434,7 @@ def _square(
     }
 
 
-@attack("autoattack", norms=("linf", "l2"))
+@attack("autoattack", norms=("linf", "l2"), native={"step_size": 0.1})
 def autoattack(
     threat: Threat,
     call: Call,

@@ -303,7 +303,7 @@ def apgd(
     return Translation("torchattacks.APGD", given)
 
 
-@attack("square", norms=("linf", "l2"), gradient=False)
+@attack("square", norms=("linf", "l2"), gradient=False, native={"rescale": True})
 def square(
     threat: Threat,
     call: Call,
@@ -361,7 +361,7 @@ VERSIONS: dict[str, tuple[dict[str, Any], ...]] = {
 }
 
 
-@attack("autoattack", norms=("linf", "l2"))
+@attack("autoattack", norms=("linf", "l2"), native={"steps": 10, "rescale": True})
 def autoattack(
     threat: Threat,
     call: Call,

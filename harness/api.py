@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from harness.compare import Comparison
     from harness.core.types import Job
     from harness.results import LedgerRow
+    from harness.results.verdicts import Examined
 
 SHIPPED = "harness_suites"
 ASSEMBLED = ".assembled"
@@ -430,6 +431,26 @@ def crosscheck(
     if not finished.complete:
         bad = bad or rows
     return Checked(finished.folder, finished.outcome, rows, bad, finished.paths)
+
+
+def doctor(data_dir: Path | None = None, console: Console | None = None) -> tuple[Examined, ...]:
+    """Examine whether this installation can be believed, and print what is found.
+
+    Args:
+        data_dir: where MNIST and published weights may lie; None examines without.
+        console: where to; None prints nothing.
+    """
+    from rich.console import Console
+
+    from harness import doctor, terminal
+
+    shown, found = console or Console(quiet=True), []
+    with shown.status("examining") as status:
+        for one in doctor.examine(data_dir):
+            found.append(one)
+            status.update(f"examining: {one.part}, {one.what}")
+    terminal.show_examined(shown, found)
+    return tuple(found)
 
 
 def replay(suite: Path | str, options: Options) -> str:

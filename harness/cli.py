@@ -235,6 +235,20 @@ def crosscheck(
 
 
 @app.command()
+def doctor(
+    data_dir: Annotated[
+        Path | None,
+        typer.Option("--data-dir", help="Folder with MNIST and weights/, to examine them as well."),
+    ] = None,
+) -> None:
+    """Show in two minutes whether this installation can be believed; exit code 1 if not."""
+    from harness import api
+
+    found = api.doctor(data_dir, _console())
+    raise typer.Exit(EXIT_DIFFERENT if any(one.status == "FAIL" for one in found) else 0)
+
+
+@app.command()
 def explain(
     check: Annotated[str, typer.Argument(help="A check such as H44, or a deviation such as T1.")],
 ) -> None:

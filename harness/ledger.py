@@ -44,7 +44,6 @@ def ledger(view: View) -> tuple[LedgerRow, ...]:
 
 def attack_rows(model: str, job: Job, record: Artifact) -> list[LedgerRow]:
     """Rows of one concept on one model, before Holm."""
-    facts = [name for name, holds in record.facts["conditions"].items() if holds]
     subject = Subject(
         concept=job.params["concept"],
         what=_what(job.params),
@@ -52,7 +51,7 @@ def attack_rows(model: str, job: Job, record: Artifact) -> list[LedgerRow]:
         protocol=job.params["protocol"],
         norm=job.params["norm"],
         minimise=job.params["minimise"],
-        facts=facts,
+        facts=record.facts["conditions"],
     )
     return pairs(subject, list(_ran(record)))
 

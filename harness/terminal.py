@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from harness.engine import Outcome
     from harness.plan import Plan
     from harness.results import LedgerRow
+    from harness.results.verdicts import Examined
 
 SHOWN = (".md", ".html", ".csv")
 DISCORDANCE = 0.02  # share of images on which two models disagree, guessed for the power line
@@ -95,6 +96,23 @@ def show_finished(console: Console, folder: Path, outcome: Outcome, paths: Seque
             "the same command tries them again.",
             soft_wrap=True,
         )
+
+
+def show_examined(console: Console, found: Sequence[Examined]) -> None:
+    """Print every examination, and how many failed."""
+    heads = ("part", "what", "expected", "seen", "")
+    table = Table(*heads, box=None, pad_edge=False, header_style="bold")
+    part = ""
+    for one in found:
+        tone = {"FAIL": "bold red", "ok": "green"}.get(one.status, "dim")
+        cells = ("" if one.part == part else one.part, one.what, one.expected, one.seen)
+        table.add_row(*(Text(cell) for cell in cells), Text(one.status, style=tone))
+        part = one.part
+    console.print(table)
+    counts = Counter(one.status for one in found)
+    seconds = sum(one.seconds for one in found)
+    verdict = f"{counts['FAIL']} FAIL" if counts["FAIL"] else "this installation can be believed"
+    console.print(f"{counts['ok']} ok, {verdict}; {seconds:.0f} seconds", soft_wrap=True)
 
 
 def show_ledger(

@@ -7,7 +7,7 @@ the same budget, with its own start.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -60,6 +60,7 @@ class Ran:
         forwards: images passed forward a sample.
         backwards: gradients a sample.
         cause: in lockstep, where it differs from ours for no known reason: the probable one.
+        own: whether it kept settings that its users get where the others have common ones.
     """
 
     implementation: str
@@ -76,6 +77,7 @@ class Ran:
     forwards: float = 0.0
     backwards: float = 0.0
     cause: str = ""
+    own: bool = False
 
 
 def implementations(concept: str, norm: str) -> list[Plug]:
@@ -125,11 +127,27 @@ def native(
     threat: Threat,
     *,
     spec: Mapping[str, Any],
+    shared: Mapping[str, Any],
     seed: int,
 ) -> Iterator[Ran]:
-    """Run every implementation with its own start and heuristics, at the same budget and steps."""
+    """Run every implementation as its users call it, at the same budget and steps.
+
+    Args:
+        plugs: of one concept.
+        model: the classifier.
+        x: (N, C, H, W) images in [0, 1].
+        y: (N,) labels.
+        threat: the ball.
+        spec: the common budget of steps and queries; a library whose users can't set it, or get
+            another, says so in the `native` of its plug's meta.
+        shared: parameters that all of them must have, whatever their users get.
+        seed: of the run.
+    """
     for plug in plugs:
-        yield _ran(plug, spec, model, x, y, threat, seed=seed, noise=None)
+        kept = {k: v for k, v in plug.meta.get("native", {}).items() if k not in shared}
+        whole = {**spec, **kept, **shared}
+        ran = _ran(plug, whole, model, x, y, threat, seed=seed, noise=None)
+        yield replace(ran, own=bool(kept))
 
 
 def start(x: torch.Tensor, threat: Threat, seed: int) -> torch.Tensor:
@@ -178,23 +196,31 @@ def _ran(
 
 def conditions(
     model: Classifier, x: torch.Tensor, y: torch.Tensor, ran: list[Ran]
-) -> dict[str, bool]:
-    """What holds for these runs, in the words of the catalogue (`catalogue.CONDITIONS`)."""
+) -> dict[str, int]:
+    """On how many images each condition of the catalogue holds (`catalogue.CONDITIONS`).
+
+    Args:
+        model: the classifier.
+        x: (N, C, H, W) the images that were attacked, in one batch.
+        y: (N,) labels.
+        ran: what became of them.
+    """
     from harness.attacks.gradients import slope
 
     with torch.no_grad():
         logits = model(x)
     others = logits.scatter(1, y[:, None], float("inf"))
     gradient = slope(model, x, y, "ce").gradient.flatten(1)
-    probability = logits.softmax(1).amax(1)
+    certain = logits.softmax(1).amax(1) == 1
+    n, pixels = len(x), x.flatten(1)
     succeeded = [one.success for one in ran if one.outcome == "ok"]
     return {
-        "zero-gradient": bool((gradient == 0).all(1).any()),
-        "odd-batch": len(x) & (len(x) - 1) != 0,
-        "clipped-pixels": bool(((x == 0) | (x == 1)).any()),
-        "negative-logits": bool((others < 0).any()),
-        "misclassified": bool((logits.argmax(1) != y).any()),
-        "failures": any(not success.all() for success in succeeded),
-        "several-rows": len(x) > 1,
-        "saturated": bool((probability == 1).any()),
+        "zero-gradient": int((gradient == 0).all(1).sum()),
+        "odd-batch": n if n & (n - 1) else 0,
+        "clipped-pixels": int(((pixels == 0) | (pixels == 1)).any(1).sum()),
+        "negative-logits": int((others < 0).any(1).sum()),
+        "misclassified": int((logits.argmax(1) != y).sum()),
+        "failures": max((int((~success).sum()) for success in succeeded), default=0),
+        "several-rows": n if n > 1 else 0,
+        "saturated": int(certain.sum()),
     }

@@ -21,7 +21,7 @@ from harness.core.errors import UnknownName
 from harness.core.threat import Norm
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
 Protocol = Literal["lockstep", "native"]
 Effect = Literal["images", "weaker", "stronger", "either", "value"]
@@ -35,6 +35,7 @@ CONDITIONS: dict[str, str] = {
     "misclassified": "some clean images are classified wrongly",
     "failures": "the attack failed on some images",
     "several-rows": "the batch has more than one image",
+    "own-settings": "the library kept settings that its users get, where the others have common ones",
     "out-of-box": "some inputs lie outside [0, 1]",
     "float32": "confidences or scores are float32",
     "on-edge": "some confidences lie exactly on the edge of a bin",
@@ -195,6 +196,19 @@ def _covers(predicted: Effect, seen: Effect) -> bool:
     if predicted in ("weaker", "stronger"):
         return seen in ("images", predicted)
     return seen == predicted
+
+
+def because(entry: Deviation, counts: Mapping[str, int], n: int) -> str:
+    """An entry's name, with the number of samples on which what it needs holds.
+
+    Args:
+        entry: the one that predicts a difference.
+        counts: name from CONDITIONS -> number of samples.
+        n: samples in all.
+    """
+    needed = {name for signature in entry.shows for name in signature.conditions}
+    held = [f"{name} on {counts[name]} of {n}" for name in sorted(needed) if counts.get(name)]
+    return entry.name + (f" ({', '.join(held)})" if held else "")
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from harness.core.errors import InputError, MissingLibrary
-from harness.crosscheck.catalogue import Difference, load
+from harness.crosscheck.catalogue import Difference, because, load
 from harness.results.verdicts import LedgerRow
 
 if TYPE_CHECKING:
@@ -275,7 +275,7 @@ def _verdict(one: Comparison, *, may_explain: bool) -> tuple[LedgerVerdict, str]
     if one.agrees:
         return "equivalent", f"within {one.tolerance:g}"
     if one.deviation and may_explain and one.outcome in ("ok", "failed"):
-        return "explained", _because(one)
+        return "explained", because(load().get(one.deviation), one.facts, one.n)
     if one.outcome != "ok":
         return one.outcome, one.reason
     what = f"{one.b} says {_said(one.value_b)} where {one.a} says {_said(one.value_a)}"
@@ -284,10 +284,3 @@ def _verdict(one: Comparison, *, may_explain: bool) -> tuple[LedgerVerdict, str]
 
 def _said(value: float | None) -> str:
     return "nothing" if value is None else f"{value:.6g}"
-
-
-def _because(one: Comparison) -> str:
-    entry = load().get(one.deviation)
-    needed = {name for signature in entry.shows for name in signature.conditions}
-    counts = [f"{name} on {one.facts[name]} of {one.n}" for name in sorted(needed & set(one.facts))]
-    return entry.name + (f" ({', '.join(counts)})" if counts else "")

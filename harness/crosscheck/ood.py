@@ -51,9 +51,7 @@ def metric_comparisons(
         for a, b in combinations(call, 2):
             off = CURVE_32 if "torchmetrics" in (a.implementation, b.implementation) else EXACT
             question = _question(concept, detector, len(scores), off, {"ties": ties})
-            why = partial(
-                diagnosis.ranking, concept, id_scores=id_scores, ood_scores=ood_scores
-            )
+            why = partial(diagnosis.ranking, concept, id_scores=id_scores, ood_scores=ood_scores)
             found.append(compare(question, a, b, diagnose=why))
     return found + list(_other_areas(answers, detector, len(scores)))
 

@@ -15,19 +15,19 @@ failed          it crashed, with the exception
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
 
 from harness.crosscheck.catalogue import Difference as Seen
-from harness.crosscheck.catalogue import load
+from harness.crosscheck.catalogue import because, load
 from harness.results.verdicts import LedgerRow
 from harness.statistics import holm, paired_proportions
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from harness.core.threat import Norm
     from harness.crosscheck.attacks import Ran
@@ -56,7 +56,7 @@ class Subject:
         protocol: "lockstep" or "native".
         norm: of the threat.
         minimise: whether the attacks look for the smallest perturbation.
-        facts: names from `catalogue.CONDITIONS` that hold.
+        facts: name from `catalogue.CONDITIONS` -> number of samples that it holds for.
     """
 
     concept: str
@@ -65,7 +65,7 @@ class Subject:
     protocol: Protocol
     norm: Norm
     minimise: bool = False
-    facts: Collection[str] = ()
+    facts: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 def pairs(subject: Subject, ran: Sequence[Ran]) -> list[LedgerRow]:
@@ -204,7 +204,8 @@ def _verdict(subject: Subject, row: LedgerRow, a: Ran, b: Ran) -> LedgerRow:
         return replace(row, verdict="equivalent", explanation=inside)
     known = _predicted(subject, row, a, b)
     if known is not None:
-        return replace(row, verdict="explained", explanation=known.name, deviation=known.id)
+        why = because(known, subject.facts, row.n)
+        return replace(row, verdict="explained", explanation=why, deviation=known.id)
     if subject.protocol == "lockstep":
         what = f"images differ by up to {row.largest:.3g} where every step was the same"
         return replace(row, verdict="different", explanation="; ".join([what, *_causes(a, b)]))
@@ -239,6 +240,7 @@ def _close(subject: Subject, a: Ran, b: Ran) -> str:
 
 def _predicted(subject: Subject, row: LedgerRow, a: Ran, b: Ran) -> Deviation | None:
     """The first entry of the catalogue, of either side, that predicts what was seen."""
+    present = [name for name, count in subject.facts.items() if count]
     for one, other in ((b, a), (a, b)):
         seen = Seen(
             concept=subject.concept,
@@ -247,7 +249,7 @@ def _predicted(subject: Subject, row: LedgerRow, a: Ran, b: Ran) -> Deviation | 
             protocol=subject.protocol,
             effect=_effect(row, weaker=one is b, minimise=subject.minimise),
             norm=subject.norm,
-            facts=subject.facts,
+            facts=[*present, "own-settings"] if one.own else present,
         )
         for entry in load().explain(seen):
             return entry

@@ -28,15 +28,25 @@ def perform(job: Job, bench: Bench) -> Done:
     shown, model = images(bench, job.params["split"]), bench.model(job.params["model"])
     threat = Threat(job.params["norm"], job.params["eps"])
     plugs = attacks.implementations(job.params["concept"], threat.norm)
-    spec = {name: job.params[name] for name in ("steps", "queries")} | job.params["shared"]
+    spec = {name: job.params[name] for name in ("steps", "queries")}
+    shared = job.params["shared"]
     seed = job.seed % 2**31
     if job.params["protocol"] == "lockstep":
         start = job.params["random_start"]
         found = attacks.lockstep(
-            plugs, model, shown.x, shown.y, threat, spec=spec, seed=seed, random_start=start
+            plugs,
+            model,
+            shown.x,
+            shown.y,
+            threat,
+            spec=spec | shared,
+            seed=seed,
+            random_start=start,
         )
     else:
-        found = attacks.native(plugs, model, shown.x, shown.y, threat, spec=spec, seed=seed)
+        found = attacks.native(
+            plugs, model, shown.x, shown.y, threat, spec=spec, shared=shared, seed=seed
+        )
     ran: list[attacks.Ran] = []
     for one in found:
         ran.append(one)

@@ -124,6 +124,27 @@ class LedgerRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Examined:
+    """One examination of `harness doctor`.
+
+    Args:
+        part: which kind, for example "closed form".
+        what: what was examined.
+        expected: what is known beforehand, in words or figures.
+        seen: what this installation gives.
+        status: "ok", "FAIL", or "note" where there is nothing to fail.
+        seconds: wall time.
+    """
+
+    part: str
+    what: str
+    expected: str
+    seen: str
+    status: Literal["ok", "FAIL", "note"]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """Where one model stands in one column of the summary (made by `harness.ranking`).
 

@@ -1,0 +1,89 @@
+"""AutoAttack through the harness is the official AutoAttack, and its namesakes are not."""
+
+import numpy as np
+import pytest
+import torch
+from small_nets import held_out, robust, standard
+
+from harness.attacks import run_attack
+from harness.core.registry import registry
+from harness.core.rng import global_state
+from harness.core.threat import Threat
+from harness.crosscheck import attacks
+from harness.crosscheck.verdicts import Subject, pairs, settle
+
+pyautoattack = pytest.importorskip("pyautoattack")
+NETS = {"baseline": standard, "PGD-trained": robust}
+
+
+def through_the_harness(model, x, y, threat, **params):
+    plug = registry.get("attack", "autoattack/autoattack")
+    return run_attack(plug, params, model, x, y, threat, seed=5)
+
+
+def by_hand(model, x, y, threat, *, seed, batch_size):
+    """The official evaluation, as its README says, on the network itself."""
+    with global_state(0):
+        attack = pyautoattack.AutoAttack(
+            model.module, eps=threat.eps, norm="Linf", seed=seed, version="standard", device="cpu"
+        )
+        found, labels = attack.run_standard_evaluation(x.clone(), y.clone(), batch_size=batch_size)
+    return found, (labels != y).numpy()
+
+
+@pytest.fixture
+def undisturbed(monkeypatch):
+    """The library's checks switch the tracer off and count calls for ever."""
+    monkeypatch.setattr("pyautoattack.checks.check_dynamic", lambda *_, **__: None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("net", NETS)
+def test_it_equals_the_official_one_run_by_hand(undisturbed, net):
+    """Same seed, batch size and standard version: same images, so same outcomes, per sample.
+
+    Catches a restart, target or query fewer, a batch cut elsewhere, another seed a batch, and
+    images that were projected on the way.
+    """
+    (x, y), threat, model = held_out(24), Threat("linf", 0.1), NETS[net]()
+    ours = through_the_harness(model, x, y, threat, seed=3, batch_size=16)
+    images, broken = by_hand(model, x, y, threat, seed=3, batch_size=16)
+    assert 0 < broken.sum() < 24
+    assert torch.equal(ours.x_adv, images)
+    np.testing.assert_array_equal(ours.success, broken)
+    np.testing.assert_array_equal(ours.claimed, broken)
+    assert ours.violations == 0
+
+
+@pytest.mark.slow
+def test_another_batch_size_is_another_result(undisturbed):
+    """What the test above rests on: P5. Catches a comparison that cannot fail."""
+    (x, y), threat = held_out(24), Threat("linf", 0.1)
+    ours = through_the_harness(robust(), x, y, threat, seed=3, batch_size=8)
+    images, _ = by_hand(robust(), x, y, threat, seed=3, batch_size=16)
+    assert not torch.equal(ours.x_adv, images)
+
+
+def compared(params, shared):
+    """Verdicts on three AutoAttacks, natively; `params` makes them short."""
+    x, y = held_out(16)
+    plugs, threat = attacks.implementations("autoattack", "linf"), Threat("linf", 0.1)
+    ran = list(attacks.native(plugs, robust(), x, y, threat, spec=params, shared=shared, seed=0))
+    held = attacks.conditions(robust(), x, y, ran)
+    return ran, settle(pairs(Subject("autoattack", "it", "m", "native", "linf", facts=held), ran))
+
+
+@pytest.mark.slow
+def test_a_namesake_keeps_its_own_settings_unless_all_share_them():
+    """Catches a native row in which torchattacks was quietly mended, and T1 cited where it was."""
+    budget = {"steps": 12, "queries": 20}
+    ran, _ = compared(budget, {})
+    theirs = next(one for one in ran if one.implementation == "torchattacks")
+    assert theirs.own
+    assert (theirs.params["steps"], theirs.params["rescale"]) == (10, True)
+    official = next(one for one in ran if one.implementation == "autoattack")
+    assert not official.own
+    assert official.params["steps"] == 12
+    ran, rows = compared(budget, {"steps": 12, "rescale": False, "step_size": 0.2})
+    assert not any(one.own for one in ran)
+    assert all(row.deviation not in ("T1", "T1c") for row in rows)
