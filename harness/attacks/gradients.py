@@ -110,12 +110,23 @@ def search(
     if arithmetic == "plain":
         whole: Search = lambda x, y, loss: slope(model, x, y, loss)  # noqa: E731 -- a Search
         return _Blocks(whole, block) if block else whole
+    _keep_memory()
     inner: Classifier = getattr(model, "inner", model)
     network = (together(inner) if x.device.type != "cpu" else None) or inner.module
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[arithmetic]
     few = x[:EXAMPLES]
     fast = written_out(network, few, dtype) or Copied(network, few, dtype)
     return _Blocks(fast, block or block_size(x), getattr(model, "note", None))
+
+
+def _keep_memory() -> None:
+    """Let the process keep memory that it frees, up to 64 MiB, for what it allocates next.
+
+    The GNU C library gives blocks above a threshold straight back to the system, and the next pass
+    pays for fresh pages: a tenth of its time. The threshold follows the largest block of up to 32
+    MiB that was freed; this block is never touched, so it costs nothing. Elsewhere it does nothing.
+    """
+    torch.empty(2**25 - 2**13, dtype=torch.uint8)
 
 
 class _Blocks:
@@ -172,11 +183,21 @@ def at_logits(
     logits: torch.Tensor, y: torch.Tensor, loss: Loss
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(N,) losses, and (N, K) gradient of their sum with respect to the logits."""
-    with torch.enable_grad():
-        known = logits.detach().requires_grad_()
-        values = DIRECTIONS[loss](known, y)
-        (above,) = torch.autograd.grad(values.sum(), known)
-    return values.detach(), above
+    if loss == "dlr":
+        with torch.enable_grad():
+            known = logits.detach().requires_grad_()
+            values = DIRECTIONS[loss](known, y)
+            (above,) = torch.autograd.grad(values.sum(), known)
+        return values.detach(), above
+    # By hand: a tenth of the time of autograd, which for small networks is felt.
+    true, others = logits.gather(1, y[:, None]), logits.scatter(1, y[:, None], -torch.inf)
+    if loss == "margin":
+        reached, rival = others.max(1, keepdim=True)
+        above = torch.zeros_like(logits).scatter_(1, rival, 1.0)
+    else:
+        reached = others.logsumexp(1, keepdim=True)
+        above = (others - reached).exp_()
+    return (reached - true).squeeze(1), above.scatter_(1, y[:, None], -1.0)
 
 
 def block_size(x: torch.Tensor) -> int:

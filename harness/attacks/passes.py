@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from torch import nn
 
@@ -70,9 +70,6 @@ class PatchPool:
     A pooled value sees a patch one pixel larger than the filter. Each of the four places in its
     window is the patch times filters shifted within it, so that four products of shape
     (patches, pixels) x (pixels, filters) give four planes, whose maximum is the pooled layer.
-
-    Which place holds the maximum (the first, if several, as in PyTorch) is kept as a mask of bits,
-    and the gradient is and-ed with it: integers are several times faster there than bfloat16.
     """
 
     def __init__(self, layer: nn.Conv2d, dtype: torch.dtype, *, relu: bool) -> None:
@@ -96,10 +93,9 @@ class PatchPool:
     def forward(self, *given: torch.Tensor, keep: bool) -> tuple[torch.Tensor, Tensors]:
         patches, rows, columns = self._patches(given[0])
         flat = patches.flatten(0, 2)
-        planes = [F.linear(flat, place, self.bias) for place in self.places]
-        pooled = torch.maximum(torch.maximum(*planes[:2]), torch.maximum(*planes[2:]))
-        where = _first(planes, pooled) if keep else []
-        out = pooled.relu_() if self.relu else pooled
+        planes = [_bits(F.linear(flat, place, self.bias)) for place in self.places]
+        out, where = _largest(planes if self.relu else map(_ordered, planes), keep=keep)
+        out = (out.clamp_min_(0) if self.relu else _ordered(out)).view(flat.dtype)
         images = out.view(len(given[0]), rows, columns, -1).permute(0, 3, 1, 2)
         return images, (given[0], out, *where) if keep else ()
 
@@ -115,13 +111,10 @@ class PatchPool:
     def backward(self, kept: Tensors, gradient: torch.Tensor) -> Tensors:
         x, out, *where = kept
         flat = gradient.to(out.dtype).permute(0, 2, 3, 1).reshape(out.shape)
-        if self.relu:
-            flat = aten.threshold_backward(flat, out, 0.0)
-        bits = flat.view(BITS[flat.dtype])
-        placed = [mask.bitwise_and_(bits).view(flat.dtype) for mask in where]
-        parts = placed[0] @ self.places[0]
-        for plane, place in zip(placed[1:], self.places[1:], strict=True):
-            parts.addmm_(plane, place)
+        planes = _shared(_lit(flat, out) if self.relu else _bits(flat), where)
+        parts = planes[0].view(out.dtype) @ self.places[0]
+        for plane, place in zip(planes[1:], self.places[1:], strict=True):
+            parts.addmm_(plane.view(out.dtype), place)
         above, left = self.padding
         height, width = x.shape[2] + 2 * above, x.shape[3] + 2 * left
         stacked = parts.float().view(len(x), -1, parts.shape[1]).transpose(1, 2)
@@ -129,18 +122,78 @@ class PatchPool:
         return (image[:, :, above : height - above, left : width - left],)
 
 
+class PoolRelu:
+    """Maximum over 2 x 2 windows side by side, and ReLU, of images in channels_last."""
+
+    def forward(self, *given: torch.Tensor, keep: bool) -> tuple[torch.Tensor, Tensors]:
+        x = _last(given[0])
+        planes = [_bits(plane.contiguous()) for plane in _corners(x.permute(0, 2, 3, 1))]
+        out, where = _largest(planes, keep=keep)
+        out = out.clamp_min_(0).view(x.dtype)
+        return out.permute(0, 3, 1, 2), (x, out, *where) if keep else ()
+
+    def backward(self, kept: Tensors, gradient: torch.Tensor) -> Tensors:
+        x, out, *where = kept
+        flat = gradient.to(out.dtype).permute(0, 2, 3, 1)
+        odd = x.shape[2] % 2 or x.shape[3] % 2
+        to_input = torch.zeros_like(x) if odd else torch.empty_like(x)
+        planes = _shared(_lit(flat, out), where)
+        for corner, plane in zip(_corners(to_input.permute(0, 2, 3, 1)), planes, strict=True):
+            corner.copy_(plane.view(out.dtype))
+        return (to_input,)
+
+
+def _corners(images: torch.Tensor) -> list[torch.Tensor]:
+    """The four places of all 2 x 2 windows of (N, H, W, C) images; an odd last line has none."""
+    height, width = images.shape[1] // 2 * 2, images.shape[2] // 2 * 2
+    return [images[:, down:height:2, right:width:2] for down in (0, 1) for right in (0, 1)]
+
+
+# Of four planes the largest, and its gradient back to the plane it came from. All of it on the bits
+# of the numbers taken as integers, which a processor compares several times faster than bfloat16:
+# positive numbers have the same order as their bits (and a ReLU makes nothing of the others), and a
+# product of bits with 1 or 0 keeps or clears a number.
 BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
 
 
-def _first(planes: list[torch.Tensor], largest: torch.Tensor) -> list[torch.Tensor]:
-    """For each plane all bits set where it is the first that holds the maximum; in its place."""
-    bits = BITS[largest.dtype]
-    masks = [plane.view(bits).eq_(largest.view(bits)).neg_() for plane in planes]
-    taken = masks[0]
-    for mask in masks[1:]:
-        mask.bitwise_and_(~taken)
-        taken = taken | mask
-    return masks
+def _bits(values: torch.Tensor) -> torch.Tensor:
+    return values.view(BITS[values.dtype])
+
+
+def _ordered(bits: torch.Tensor) -> torch.Tensor:
+    """Bits with those of negative numbers turned round, in their place; twice gives them again."""
+    width = 8 * bits.element_size() - 1
+    return bits.bitwise_xor_((bits >> width).bitwise_and_((1 << width) - 1))
+
+
+def _largest(planes: Iterable[torch.Tensor], *, keep: bool) -> tuple[torch.Tensor, Tensors]:
+    """Largest of four integers; if `keep`, 1 where the upper two, the first, the third hold it.
+
+    Of equal ones the first counts, as in PyTorch. The planes are used up.
+    """
+    first, second, third, fourth = planes
+    upper, lower = torch.maximum(first, second), torch.maximum(third, fourth)
+    largest = torch.maximum(upper, lower)
+    if not keep:
+        return largest, ()
+    first.eq_(upper)
+    third.eq_(lower)
+    return largest, (upper.eq_(largest), first, third)
+
+
+def _lit(gradient: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """Bits of the gradient where the ReLU's output is positive, else 0."""
+    return _bits(out).clamp_max(1).mul_(_bits(gradient))
+
+
+def _shared(above: torch.Tensor, where: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Bits of the gradient with respect to each of four planes; `where` is used up."""
+    upper, first, third = where
+    upper.mul_(above)
+    lower = above - upper
+    first.mul_(upper)
+    third.mul_(lower)
+    return [first, upper.sub_(first), third, lower.sub_(third)]
 
 
 FEW = 64  # pixels in a patch: beyond, oneDNN's convolution of the same layer is as fast

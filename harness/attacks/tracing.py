@@ -24,6 +24,7 @@ from harness.attacks.passes import (
     Line,
     PatchPool,
     Pool,
+    PoolRelu,
     Program,
     Relu,
     Window,
@@ -141,11 +142,17 @@ class _Writer:
         return self._emit(PatchPool(layer, self.dtype, relu=either), self._source(node), last)
 
     def _swapped(self, node: fx.Node) -> bool:
-        """ReLU before pooling: the same after it, on a fraction of the values."""
-        chain = _followers(node)
-        window = self._window(chain[0]) if chain else None
+        """ReLU beside pooling by two; or before another one: the same after it, on fewer values."""
+        chain = _followers(node, 1)
+        if not chain:
+            return False
+        window = self._window(chain[0])
+        if self._window(node) == BY_TWO and self._is_relu(chain[0]):
+            return self._emit(PoolRelu(), self._source(node), chain[0])
         if window is None or not self._is_relu(node):
             return False
+        if window == BY_TWO:
+            return self._emit(PoolRelu(), self._source(node), chain[0])
         self._emit(Pool(window), self._source(node), node)
         return self._emit(Relu(), [node], chain[0])
 
