@@ -84,11 +84,13 @@ def _what(params: Mapping[str, Any]) -> str:
     parts = [
         f"{title} {params['norm']}" + ("" if params["minimise"] else f" eps={params['eps']:g}")
     ]
-    parts += [f"{value}" for value in params["shared"].values()]
+    shared = dict(params["shared"])
+    steps = shared.pop("steps", params["steps"])
+    parts += [value if name == "loss" else f"{name}={value}" for name, value in shared.items()]
     if params["concept"] == "square":
         parts.append(f"{params['queries']} queries")
-    elif params["concept"] not in ("fgsm", "autoattack"):
-        parts.append(f"{params['steps']} steps")
+    elif params["concept"] != "fgsm":
+        parts.append(f"{steps} steps")
     if params["protocol"] == "lockstep" and params["concept"] == "pgd":
         parts.append("random start" if params["random_start"] else "no start")
     return ", ".join(parts)

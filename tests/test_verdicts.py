@@ -141,3 +141,24 @@ def test_a_sample_that_nobody_broke_puts_nobody_behind():
     none = np.zeros(N, bool)
     a, b = ran("a", none), ran("b", none)
     assert behind(a, envelope([a, b], minimise=True), minimise=True) == 0.0
+
+
+def test_natively_a_known_deviation_explains_only_what_is_beyond_chance():
+    """Catches `explained` for two random starts that happened to differ by a sample (F2 of Foolbox)."""
+    few, weak = HALF.copy(), HALF & (np.arange(N) < N // 2)
+    few[:6:2] = False
+    chance, real = (
+        one(ran("harness", HALF), ran("foolbox", success, 0.05), concept="mifgsm", protocol="native")
+        for success in (few, weak)
+    )  # fmt: skip
+    assert (chance.verdict, chance.deviation) == ("undecided", "")
+    assert "F2 would predict it" in chance.explanation
+    assert (real.verdict, real.deviation) == ("explained", "F2")
+
+
+def test_another_algorithm_explains_before_rounding_does():
+    """ART against Foolbox in L2: A5 and F5 both predict other images. Catches the first in the file."""
+    row = one(ran("art", HALF), ran("foolbox", HALF, 0.05), concept="pgd", norm="l2")
+    assert (row.verdict, row.deviation) == ("explained", "A5")
+    other = one(ran("harness", HALF), ran("foolbox", HALF, 0.05), concept="pgd", norm="l2")
+    assert other.deviation == "F5"

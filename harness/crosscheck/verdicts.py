@@ -3,7 +3,7 @@
 identical       equal bits
 equivalent      lockstep: within the stated tolerance; native: the interval of the paired difference lies
                 inside the margin
-explained       differs, and an entry of the catalogue of known deviations predicts it
+explained       differs (natively: beyond chance, after Holm), and an entry of the catalogue predicts it
 different       no entry predicts it, and in lockstep the images differ by more than the tolerance; native:
                 the paired interval lies outside zero after Holm over the ledger
 undecided       neither
@@ -87,7 +87,11 @@ def settle(rows: Iterable[LedgerRow]) -> list[LedgerRow]:
     for place, p in zip(tested, adjusted, strict=True):
         row = replace(known[place], p=float(p))
         if row.verdict == OPEN and p < ALPHA:
-            row = replace(row, verdict="different", explanation=_unexplained(row))
+            row = replace(row, verdict="explained" if row.deviation else "different")
+            row = row if row.deviation else replace(row, explanation=_unexplained(row))
+        elif row.verdict == OPEN and row.deviation:
+            known_as = f"too few samples to tell; {row.deviation} would predict it"
+            row = replace(row, explanation=known_as, deviation="")
         known[place] = row
     return known
 
@@ -205,7 +209,8 @@ def _verdict(subject: Subject, row: LedgerRow, a: Ran, b: Ran) -> LedgerRow:
     known = _predicted(subject, row, a, b)
     if known is not None:
         why = because(known, subject.facts, row.n)
-        return replace(row, verdict="explained", explanation=why, deviation=known.id)
+        settled = "explained" if subject.protocol == "lockstep" else OPEN  # natively Holm decides
+        return replace(row, verdict=settled, explanation=why, deviation=known.id)
     if subject.protocol == "lockstep":
         what = f"images differ by up to {row.largest:.3g} where every step was the same"
         return replace(row, verdict="different", explanation="; ".join([what, *_causes(a, b)]))
@@ -239,7 +244,11 @@ def _close(subject: Subject, a: Ran, b: Ran) -> str:
 
 
 def _predicted(subject: Subject, row: LedgerRow, a: Ran, b: Ran) -> Deviation | None:
-    """The first entry of the catalogue, of either side, that predicts what was seen."""
+    """The entry of the catalogue, of either side, that predicts what was seen.
+
+    Of several, one that allows for other outcomes before one that is rounding only.
+    """
+    found: list[Deviation] = []
     present = [name for name, count in subject.facts.items() if count]
     for one, other in ((b, a), (a, b)):
         seen = Seen(
@@ -251,9 +260,13 @@ def _predicted(subject: Subject, row: LedgerRow, a: Ran, b: Ran) -> Deviation | 
             norm=subject.norm,
             facts=[*present, "own-settings"] if one.own else present,
         )
-        for entry in load().explain(seen):
-            return entry
-    return None
+        found += load().explain(seen)
+    return min(found, key=lambda entry: _only_images(entry, subject.concept), default=None)
+
+
+def _only_images(entry: Deviation, concept: str) -> bool:
+    shown = [one for one in entry.shows if concept in one.concepts]
+    return all(one.predicts == "images" for one in shown)
 
 
 def _effect(row: LedgerRow, *, weaker: bool, minimise: bool) -> Effect:
