@@ -8,12 +8,13 @@ import numpy as np
 
 from harness import findings, flags, provenance, ranking
 from harness.axes import adversarial, calibration, clean, ood, shift
-from harness.axes.view import Measured, View
+from harness.axes.view import Measured, View, Who
 from harness.ledger import ledger
 from harness.results import Gallery, Results, outcomes
 from harness.results.exhibits import no_exhibits
 from harness.results.gallery import adversarial as adversarial_gallery
 from harness.results.gallery import strips
+from harness.results.titles import spelt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 
     from harness.engine import Outcome
     from harness.plan import Plan
-    from harness.results.exhibits import Exhibits
+    from harness.results.exhibits import Exhibits, History
     from harness.store import Store
+
+ACROSS = 5  # corruptions side by side
 
 
 def assemble(plan: Plan, store: Store, outcome: Outcome, made: provenance.Made) -> Results:
@@ -48,7 +51,7 @@ def assemble(plan: Plan, store: Store, outcome: Outcome, made: provenance.Made) 
         rows=rows,
         run=run,
         outcomes=tables,
-        exhibits=exhibits(measured),
+        exhibits={**exhibits(measured), "training": list(histories(view))},
         galleries=tuple(galleries(view)),
         ledger=book,
         findings=findings.findings(plan.suite, tables, rows) if several else (),
@@ -79,6 +82,28 @@ def exhibits(measured: Measured) -> Exhibits:
     return found
 
 
+def histories(view: View) -> Iterator[History]:
+    """What each training reported; epochs without a probe are left out where there are others."""
+    for spec in view.suite.models:
+        for seed in view.suite.seeds:
+            record = view.record("train", Who(spec, seed), member=0) if spec.network else None
+            epochs = record.facts.get("history", []) if record and record.status == "ok" else []
+            probed = [epoch for epoch in epochs if "probe_accuracy" in epoch]
+            if epochs:
+                yield _history(spec.name, seed, probed or epochs)
+
+
+def _history(model: str, seed: int, epochs: Sequence[Mapping[str, float]]) -> History:
+    return {
+        "model": model,
+        "seed": seed,
+        "epoch": [int(one["epoch"]) for one in epochs],
+        "loss": [one["loss"] for one in epochs],
+        "accuracy": [one["accuracy"] for one in epochs],
+        "probe": [one["probe_accuracy"] for one in epochs if "probe_accuracy" in one],
+    }
+
+
 def table(name: str, blocks: Sequence[Mapping[str, Any]]) -> pa.Table:
     """One table of outcomes from blocks of columns; a scalar stands for a whole block."""
     lengths = [max(np.size(value) for value in block.values()) for block in blocks]
@@ -103,20 +128,25 @@ def galleries(view: View) -> Iterator[Gallery]:
     if record is None:
         return
     classes = view.classes
-    yield from _attacks(record.arrays, classes)
+    yield from _attacks(view, record.arrays, classes)
     yield from _augmentations(record.arrays)
-    yield from _splits(view, record.arrays, classes)
+    yield from _outsiders(view, record.arrays, classes)
+    yield from _corruptions(view, record.arrays)
 
 
 def _names(arrays: Mapping[str, np.ndarray], kind: str) -> Iterable[str]:
     return dict.fromkeys(key.split("/")[1] for key in arrays if key.startswith(f"{kind}/"))
 
 
-def _attacks(arrays: Mapping[str, np.ndarray], classes: tuple[str, ...]) -> Iterator[Gallery]:
+def _attacks(
+    view: View, arrays: Mapping[str, np.ndarray], classes: tuple[str, ...]
+) -> Iterator[Gallery]:
+    model = view.suite.baseline or view.suite.models[0].name
     for name in _names(arrays, "attack"):
         yield adversarial_gallery(
             f"adversarial-{name}",
-            f"{name.upper()}: clean image, perturbation and result",
+            f"{spelt(name)} (L-inf) against {model}: true class below the clean image, largest change of a "
+            "pixel, prediction below the result",
             clean=arrays[f"attack/{name}/clean"],
             result=arrays[f"attack/{name}/result"],
             labels=[str(classes[label]) for label in arrays[f"attack/{name}/label"]],
@@ -135,27 +165,31 @@ def _augmentations(arrays: Mapping[str, np.ndarray]) -> Iterator[Gallery]:
         )
 
 
-def _splits(
+def _outsiders(
     view: View, arrays: Mapping[str, np.ndarray], classes: tuple[str, ...]
 ) -> Iterator[Gallery]:
-    """OOD inputs and corruptions, each with what the model took it for."""
-    sets = view.suite.ood.sets if view.suite.ood else ()
-    for name, title, members in (
-        ("ood", "Inputs that are out of distribution, and what the model takes them for", sets),
-        (
-            "corruptions",
-            "Corrupted test images, and what the model takes them for",
-            view.corruptions,
-        ),
-    ):
-        rows = [
-            (
-                member,
-                arrays[f"split/{member}"],
-                [str(classes[p]) for p in arrays[f"prediction/{member}"]],
-            )
-            for member in members
-            if f"split/{member}" in arrays
-        ]
-        if rows:
-            yield strips(name, title, rows)
+    """OOD inputs, each with what the model took it for."""
+    rows = [
+        (spelt(name), arrays[f"split/{name}"], [str(classes[p]) for p in arrays[f"prediction/{name}"]])
+        for name in (view.suite.ood.sets if view.suite.ood else ())
+        if f"split/{name}" in arrays
+    ]  # fmt: skip
+    if rows:
+        title = "Inputs that are out of distribution, and the class that the model gives them"
+        yield strips("ood", title, rows)
+
+
+def _corruptions(view: View, arrays: Mapping[str, np.ndarray]) -> Iterator[Gallery]:
+    """One test image under every corruption."""
+    names = [name for name in view.corruptions if f"split/{name}" in arrays]
+    if not names:
+        return
+    tiles = [arrays[f"split/{name}"][0] for name in names]
+    blank = -len(names) % ACROSS
+    tiles += [np.ones_like(tiles[0])] * blank
+    titles = [*map(spelt, names), *[""] * blank]
+    rows = [
+        ("", np.stack(tiles[place : place + ACROSS]), titles[place : place + ACROSS])
+        for place in range(0, len(tiles), ACROSS)
+    ]
+    yield strips("corruptions", "One test image under each corruption", rows)

@@ -204,7 +204,7 @@ def schema() -> dict[str, Any]:
 def _model_schema() -> dict[str, Any]:
     from harness.suite import ModelSpec
 
-    names = set(ModelSpec.model_fields) - {"name", "family"}
+    names = set(ModelSpec.model_fields) - {"name", "entry"}
     known = {key: {} for key in sorted(names)}
     known["network"] = {"$ref": "#/$defs/network"}
     known["train"] = {

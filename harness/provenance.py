@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from harness.axes.adversarial import headline_budgets
 from harness.axes.view import Who
 from harness.core.registry import registry
+from harness.results.titles import attack_title, spelt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,6 +39,7 @@ DISTRIBUTIONS = (
     "adversarial-harness", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "torchattacks",
     "adversarial-robustness-toolbox", "foolbox", "pyautoattack", "netcal", "torchmetrics", "pytorch-ood",
 )  # fmt: skip
+OWN = "Made here from the test images, seeded, with the parameters that MNIST-C publishes."
 ROLES = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -95,7 +97,7 @@ def run(view: View, outcome: Outcome, made: Made) -> Run:
         "jobs": {job.digest: _job(view, job, outcome) for job in view.plan.jobs},
         "checks": [],
         "flags": [],
-        "missing": list(_missing(view, outcome)),
+        "missing": list(_missing()),
         "resolved": suite.model_dump(mode="json"),
     }
 
@@ -199,10 +201,10 @@ def _split(view: View, reference: Mapping[str, Any], role: str, name: str) -> Sp
     return {
         "role": role,
         "name": name,
-        "title": name.replace("_", " "),
+        "title": spelt(name),
         "n": n,
         "digest": str(reference["fingerprint"]),
-        "source": plug.summary,
+        "source": OWN if "corruption" in reference else plug.summary,
         "draw": draw,
     }
 
@@ -224,7 +226,8 @@ def _attack(view: View, attack: AttackSpec) -> AttackFacts:
             n = view.plan.images.get(job.inputs["split"], 0)
     return {
         "name": attack.name,
-        "title": plug.summary,
+        "title": attack_title(attack.name, plug.name),
+        "summary": plug.summary,
         "norm": attack.norm,
         "params": {"use": plug.name, **plug.complete(attack.use.params)},
         "budgets": sorted(budgets),
@@ -240,7 +243,10 @@ def _detectors(view: View) -> list[DetectorFacts]:
     found: list[DetectorFacts] = []
     for use in uses:
         plug = registry.get("detector", use.name)
-        found.append({"name": use.name, "title": plug.summary, "params": plug.complete(use.params)})
+        found.append({
+            "name": use.name, "title": spelt(use.name.rpartition("/")[2]), "summary": plug.summary,
+            "params": plug.complete(use.params),
+        })  # fmt: skip
     return found
 
 
@@ -328,17 +334,8 @@ def _job(view: View, job: Job, outcome: Outcome) -> JobFacts:
     }
 
 
-def _missing(view: View, outcome: Outcome) -> Iterator[str]:
-    """What the run does not hold beyond failed jobs."""
+def _missing() -> Iterator[str]:
+    """What the run does not hold beyond failed jobs and what the report sees for itself."""
     for library in registry.libraries():
         if not library.installed:
             yield f"{library.name} is not installed: its witnesses are missing (pip install {library.install})."
-    suite = view.suite
-    if not suite.attacks:
-        yield "The suite names no attack: nothing is said of adversarial robustness."
-    if suite.shift is None:
-        yield "The suite names no corruptions: nothing is said of distribution shift (H67)."
-    if suite.ood is None:
-        yield "The suite names no OOD set: nothing is said of detection."
-    if len(suite.seeds) == 1:
-        yield "One seed: the numbers speak of these checkpoints, not of the methods (H92)."

@@ -72,9 +72,9 @@ class Latent:
 
 def study() -> list[Latent]:
     """The 25 models of the study."""
-    models = [Latent("baseline", "baseline"), Latent("large", "large", 5.1, 0.08, 2.6, 2.9)]
+    models = [Latent("baseline", "Baseline"), Latent("large", "Large", 5.1, 0.08, 2.6, 2.9)]
     models += [
-        Latent(f"ensemble {n}", "ensembles", 5.0 + n / 40, 0.08 + n / 300, 2.75 + n / 50, 3.4 + n / 50, 1.0 - n / 40, members=n)
+        Latent(f"ensemble {n}", "Ensemble", 5.0 + n / 40, 0.08 + n / 300, 2.75 + n / 50, 3.4 + n / 50, 1.0 - n / 40, members=n)
         for n in (3, 5, 10)
     ]  # fmt: skip
     for attack, title in (("fgsm", "FGSM"), ("pgd", "PGD")):
@@ -93,7 +93,7 @@ def study() -> list[Latent]:
         for title in ("FGSM", "PGD"):
             for order in (f"{augmentation} then {title}", f"{title} then {augmentation}"):
                 sharp = 0.3 if order.startswith("MixUp") else 0.8
-                models.append(Latent(order, "combinations", 4.3, 0.33, 2.5, 2.9, sharp, 0.3, title.lower()))  # fmt: skip
+                models.append(Latent(order, "Combinations", 4.3, 0.33, 2.5, 2.9, sharp, 0.3, title.lower()))  # fmt: skip
     return models
 
 
@@ -321,7 +321,8 @@ def make(
     maker = Maker(latents, n=n, attacked=attacked, seeds=seeds, ood=ood, seed=seed)
     maker.all()
     classes = NASTY_CLASSES if nasty else CLASSES
-    rows = _plant(maker.rows, latents) if faults else maker.rows
+    rows = [*maker.rows, *_differences(maker.rows, latents[0].name)]
+    rows = _plant(rows, latents) if faults else rows
     return Results(
         rows=tuple(rows),
         run=_run(latents, maker, classes, faults=faults),
@@ -331,6 +332,20 @@ def make(
         ledger=tuple(_ledger(maker.rng, latents)),
         findings=tuple(_findings(maker.rng, latents)),
     )
+
+
+def _differences(rows: list[Row], baseline: str) -> list[Row]:
+    """Rows that hold a paired difference to the baseline instead of a value."""
+    metrics = ("accuracy", "robust_accuracy", "auroc", "brier")
+    known = {(r.seed, r.axis, r.case, r.metric): r.value for r in rows if r.model == baseline}
+    made = []
+    for row in rows:
+        base = known.get((row.seed, row.axis, row.case, row.metric))
+        if row.model != baseline and row.metric in metrics and base is not None:
+            gap = row.value - base
+            case = f"{row.case} versus=baseline".strip()
+            made.append(replace(row, case=case, value=gap, low=gap - 0.02, high=gap + 0.02))
+    return made
 
 
 def _plant(rows: list[Row], latents: list[Latent]) -> list[Row]:

@@ -212,8 +212,8 @@ def test_families_can_be_told_apart_by_the_colour_blind(kind):
 
 
 def test_unknown_families_get_looks_of_their_own():
-    names, colours, shapes = family_look(["baseline", "mine", "yours", "mine"])
-    assert names == ["baseline", "mine", "yours"]
+    names, colours, shapes = family_look(["Baseline", "mine", "yours", "mine"])
+    assert names == ["Baseline", "mine", "yours"]
     assert len(set(zip(colours, shapes, strict=True))) == 3
     assert (colours[1], shapes[1]) == SPARE[0]
 
@@ -296,7 +296,7 @@ def test_perturbations_are_white_at_zero_and_differ_by_sign():
     clean = np.full((1, 1, 1, 3), 0.5)
     result = clean + np.array([-0.2, 0.0, 0.2])
     made = adversarial("a", "a", clean=clean, result=result, labels=["1"], predictions=["2"])
-    below, zero, above = grid.pixels(made, 0, 1)[0].astype(int)
+    below, zero, above = grid.pixels(made, 1, 0)[0].astype(int)
     assert tuple(zero) == (255, 255, 255)
     assert below[2] > below[0]  # blue
     assert above[0] > above[2]  # orange

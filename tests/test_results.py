@@ -172,12 +172,13 @@ def test_a_gallery_must_fit_its_captions():
 
 
 def test_adversarial_gallery_shows_what_was_added():
-    """Catches clean - result, and columns in another order."""
+    """Catches clean - result, and rows in another order."""
     clean, result = np.full((1, 1, 2, 2), 0.25), np.full((1, 1, 2, 2), 0.75)
     made = adversarial("a", "a", clean=clean, result=result, labels=["3"], predictions=["8"])
-    assert made.columns == ("clean", "perturbation", "result")
-    np.testing.assert_allclose(made.tiles[0, :, 0, 0, 0], [0.25, 0.5, 0.75])
-    assert (made.captions[0][0], made.captions[0][2]) == ("3", "8")
+    assert made.rows == ("clean", "perturbation", "result")
+    np.testing.assert_allclose(made.tiles[:, 0, 0, 0, 0], [0.25, 0.5, 0.75])
+    assert made.captions == (("3",), ("at most 0.5",), ("8",))
+    assert made.rows[made.signed[0]] == "perturbation"
 
 
 def test_strips_keep_rows_and_captions_together():

@@ -12,6 +12,7 @@ import numpy as np
 from harness.core.errors import InputError
 from harness.pairing import Samples
 from harness.results import ALL_SEEDS
+from harness.results.summary import is_difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,7 +57,7 @@ class Pair:
         found: dict[tuple[str, Cell], Row] = {}
         for row in results.rows:
             wanted = row.implementation == OURS and row.model in self.models
-            if wanted and row.seed in self.seeds and "versus=" not in row.case:
+            if wanted and row.seed in self.seeds and not is_difference(row):
                 key = (row.model, (row.axis, row.case, row.metric))
                 # One seed that is not ok is enough to spoil the mean over seeds.
                 if key not in found or row.status != "ok":

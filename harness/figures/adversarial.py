@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 def security_curves(deck: Deck) -> alt.TopLevelMixin:
     """Accuracy against eps, a panel an attack, the worst of all first."""
     panels = list(dict.fromkeys(record["panel"] for record in deck.datasets["robust"]))
-    panels.sort(key=lambda panel: (not panel.startswith("worst"), panel.endswith("L2")))
+    attacks = list(dict.fromkeys(panel.rpartition(", ")[0] for panel in panels))
+    # A line an attack, the worst of all first; the norms side by side.
+    panels.sort(
+        key=lambda panel: (not panel.startswith("worst"), attacks.index(panel.rpartition(", ")[0]))
+    )
     x = alt.X("eps:Q", axis=alt.Axis(title="eps, in pixel units of [0, 1]", tickCount=5))
     y = alt.Y("value:Q", scale=alt.Scale(domain=[0, 100]), title="robust accuracy (%)")
     base = alt.Chart().transform_filter(SHOWN)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from harness.figures.deck import Deck
 
 BEFORE, AFTER = SCALING.values()
+FEW = 10  # images; the accuracy of fewer says little
 
 
 @figure(
@@ -71,7 +72,8 @@ def _measure(deck: Deck, title: str, *, first: bool) -> alt.LayerChart | alt.Fac
     "reliability",
     "Reliability diagrams",
     "A panel a model: accuracy against confidence in 15 bins, the size of a point grows with its "
-    "number of images. Below the diagonal a model is over-confident, above it under-confident.",
+    "number of images; bins of fewer than ten are pale and not joined. Below the diagonal a model is "
+    "over-confident, above it under-confident.",
     "reliability",
 )
 def reliability(deck: Deck) -> alt.TopLevelMixin:
@@ -93,9 +95,10 @@ def reliability(deck: Deck) -> alt.TopLevelMixin:
         alt.InlineData(values=[{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}])
     )
     diagonal = corners.mark_line(color=FAINT, strokeDash=[3, 3], strokeWidth=1)
-    line = data.mark_line(strokeWidth=1).encode(x=x, y=y, color=tint)
-    point = data.mark_point(filled=True, opacity=1, fillOpacity=0.9).encode(
-        x=x, y=y, color=tint,
+    solid = f"datum.count >= {FEW}"
+    line = data.transform_filter(solid).mark_line(strokeWidth=1).encode(x=x, y=y, color=tint)
+    point = data.mark_point(filled=True, opacity=1).encode(
+        x=x, y=y, color=tint, fillOpacity=alt.condition(solid, alt.value(0.9), alt.value(0.25)),
         size=alt.Size("count:Q", scale=alt.Scale(type="sqrt", range=[6, 90]), legend=None),
         tooltip=[tip("model:N", "model"), tip("scaling:N", "scaling"), tip("confidence:Q", "confidence", ".3f"),
                  tip("accuracy:Q", "accuracy", ".3f"), tip("count:Q", "images", ",")],

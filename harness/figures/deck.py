@@ -6,12 +6,13 @@ drawn. Percentages are on a scale of 0 to 100.
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from harness.core.types import case_parts
-from harness.results.summary import Column, columns, headline, ood_sets
+from harness.results.summary import Column, columns, headline, is_difference, ood_sets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 IN_DISTRIBUTION = "id"
+CLAIM = 80  # characters of a claim on one line of a figure
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Deck:
     @cached_property
     def rows(self) -> list[Row]:
         """Rows that may be drawn: one a number, over all seeds where there are several."""
-        return [row for row in headline(self.results.rows) if row.status == "ok"]
+        fine = (row for row in headline(self.results.rows) if row.status == "ok")
+        return [row for row in fine if not is_difference(row)]
 
     @cached_property
     def models(self) -> list[str]:
@@ -240,18 +243,24 @@ def _training(deck: Deck) -> list[Record]:
 
 
 def _ledger(deck: Deck) -> list[Record]:
+    rows = deck.results.ledger
+    told = [len({getattr(row, name) for row in rows}) > 1 for name in ("protocol", "model")]
     return [
-        {"row": " · ".join(filter(None, (row.what, row.b if row.a == "harness" else f"{row.a} and {row.b}", row.protocol, row.model))),
+        {"row": " · ".join(filter(None, (row.what, row.b if row.a == "harness" else f"{row.a}, {row.b}", row.protocol * told[0], row.model * told[1]))),
          "verdict": row.verdict, "value": _scaled(row.difference, 100), "low": _scaled(row.low, 100),
          "high": _scaled(row.high, 100), "why": row.explanation or row.verdict}
-        for row in deck.results.ledger
+        for row in rows
         if row.difference is not None and row.verdict != "identical"
     ]  # fmt: skip
 
 
 def _findings(deck: Deck) -> list[Record]:
     return [
-        {"finding": f"{finding.id}  {finding.claim}", "verdict": part.verdict, "part": part.what}
+        {
+            "finding": "\n".join(textwrap.wrap(f"{finding.id}  {finding.claim}", CLAIM)),
+            "verdict": part.verdict,
+            "part": part.what,
+        }
         for finding in deck.results.findings
         for part in finding.parts
     ]

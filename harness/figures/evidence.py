@@ -37,7 +37,7 @@ def ledger(deck: Deck) -> alt.TopLevelMixin:
         legend=legend,
         scale=alt.Scale(domain=known, range=[LEDGER[v][1] for v in known]),
     )
-    axis = alt.Axis(title=None, grid=True, ticks=False, domain=False, labelLimit=330)
+    axis = alt.Axis(title=None, grid=True, ticks=False, domain=False, labelLimit=400)
     y = alt.Y("row:N", sort=names, axis=axis)
     title = "difference, first minus second (points); ours is first"
     base = alt.Chart(table("ledger"))
@@ -49,34 +49,40 @@ def ledger(deck: Deck) -> alt.TopLevelMixin:
         x=alt.X("value:Q", title=title), y=y, color=tint, shape=form,
         tooltip=[tip("row:N", "comparison"), tip("verdict:N", "verdict"), tip("value:Q", "difference", ".2f"), tip("why:N", "why")],
     )  # fmt: skip
-    return alt.layer(zero, bars, points).properties(width=330, height=alt.Step(ROW))
+    return alt.layer(zero, bars, points).properties(width=270, height=alt.Step(ROW))
 
 
 @figure(
     "findings",
     "How the parts of each finding fell",
-    "A bar a finding: the number of its comparisons that hold, are undecided, or do not hold.",
+    "A bar a finding: the shares of its comparisons that hold, are undecided, do not hold, or "
+    "could not be measured.",
     "findings",
 )
 def findings(deck: Deck) -> alt.TopLevelMixin:
     """Counts of part verdicts, as shares of each finding."""
     names = list(dict.fromkeys(record["finding"] for record in deck.datasets["findings"]))
-    order = list(VERDICTS)
+    found = {record["verdict"] for record in deck.datasets["findings"]}
+    order = [verdict for verdict in VERDICTS if verdict in found]
     tint = alt.Color(
         "verdict:N",
-        scale=alt.Scale(domain=order, range=list(VERDICTS.values())),
+        scale=alt.Scale(domain=order, range=[VERDICTS[verdict] for verdict in order]),
         legend=alt.Legend(orient="bottom", title=None),
     )
+    axis = alt.Axis(
+        title=None, ticks=False, domain=False, labelLimit=480, labelExpr=r"split(datum.label, '\n')",
+        labelLineHeight=11, labelFontSize=9,
+    )  # fmt: skip
     return (
         alt.Chart(table("findings"))
         .transform_calculate(rank=f"indexof({order}, datum.verdict)")
         .mark_bar(height={"band": 0.72})
         .encode(
             x=alt.X("count():Q", stack="normalize", axis=alt.Axis(title="share of comparisons", format="%")),
-            y=alt.Y("finding:N", sort=names, axis=alt.Axis(title=None, ticks=False, domain=False, labelLimit=340)),
+            y=alt.Y("finding:N", sort=names, axis=axis),
             color=tint,
             order="rank:Q",
             tooltip=[tip("finding:N", "finding"), tip("verdict:N", "verdict"), tip("count():Q", "comparisons")],
         )
-        .properties(width=300, height=alt.Step(17))
+        .properties(width=220, height=alt.Step(26))
     )  # fmt: skip

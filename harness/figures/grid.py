@@ -21,7 +21,7 @@ LEFT = 110  # room for the titles of rows
 def pixels(gallery: Gallery, row: int, column: int) -> np.ndarray:
     """(H, W, 3) uint8 picture of one tile; a signed tile is blue below zero and orange above."""
     tile = gallery.tiles[row, column]
-    if column in gallery.signed:
+    if row in gallery.signed:
         return _diverging(tile.mean(axis=0))
     tile = np.broadcast_to(tile, (3, *tile.shape[1:])) if len(tile) != 3 else tile
     return np.rint(tile.clip(0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from harness.figures.deck import Deck
 
 
+LARGE = "abs(datum.value) < 10000 ? datum.label : format(datum.value, '~s')"  # 500k, not 500,000
+
+
 def _choice(name: str, values: list[str], titles: list[str]) -> alt.Parameter:
     bind = alt.binding_select(options=values, labels=titles, name=f"{name} ")
     return alt.param(name, value=values[0], bind=bind)
@@ -94,7 +97,7 @@ def ood_scores(deck: Deck) -> alt.TopLevelMixin:
     return (
         chart.mark_bar(fillOpacity=0.5, binSpacing=0)
         .encode(
-            x=alt.X("low:Q", bin="binned", axis=alt.Axis(title=None, tickCount=3, grid=False, labelOverlap=True)),
+            x=alt.X("low:Q", bin="binned", axis=alt.Axis(title=None, tickCount=2, grid=False, labelOverlap=True, labelExpr=LARGE, labelFontSize=9)),
             x2="high:Q",
             y=alt.Y("share:Q", stack=None, axis=None),
             color=alt.Color("set:N", scale=look, legend=alt.Legend(orient="bottom", title=None)),

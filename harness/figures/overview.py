@@ -48,7 +48,11 @@ def overview(deck: Deck) -> alt.TopLevelMixin:
     return (
         alt.hconcat(*panels, spacing=10)
         .resolve_scale(y="shared", color="shared", shape="shared")
-        .properties(title=under("filled: not worse than the best of its column, after Holm"))
+        .properties(
+            title=under(
+                "filled: not worse than the best of its column, after Holm; no point: void or not measured"
+            )
+        )
     )
 
 

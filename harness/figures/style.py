@@ -16,18 +16,20 @@ FAINT = "#8a8a8a"
 # Okabe and Ito 2008, without yellow, which is too faint on white. Each family keeps its colour and
 # shape in every figure; shape alone tells them apart in print.
 FAMILIES: dict[str, tuple[str, str]] = {
-    "baseline": (INK, "diamond"),
-    "large": ("#6a6a6a", "square"),
-    "ensembles": ("#0072b2", "circle"),
+    "Baseline": (INK, "diamond"),
+    "Large": ("#6a6a6a", "square"),
+    "Ensemble": ("#0072b2", "circle"),
     "FGSM training": ("#e69f00", "triangle-up"),
     "PGD training": ("#d55e00", "triangle-down"),
     "CutOut": ("#009e73", "cross"),
     "MixUp": ("#cc79a7", "triangle-right"),
-    "combinations": ("#56b4e9", "triangle-left"),
+    "Combinations": ("#56b4e9", "triangle-left"),
 }
 SPARE = [("#9a6a00", "square"), ("#5b3fa0", "circle"), ("#a01a58", "cross"), ("#3f6b00", "stroke")]
 
-VERDICTS = {"holds": "#0072b2", "undecided": "#b3b3b3", "does not hold": "#d55e00"}
+VERDICTS = {
+    "holds": "#0072b2", "undecided": "#b3b3b3", "does not hold": "#d55e00", "not measured": "#ececec",
+}  # fmt: skip
 LEDGER: dict[str, tuple[str, str]] = {
     "identical": ("#0072b2", "circle"),
     "equivalent": ("#56b4e9", "circle"),
@@ -42,9 +44,15 @@ def family_look(families: Iterable[str]) -> tuple[list[str], list[str], list[str
     """Names, colours and shapes of families; unknown ones get the spare colours in turn."""
     names = list(dict.fromkeys(families))
     unknown = [name for name in names if name not in FAMILIES]
-    spare = {name: SPARE[place % len(SPARE)] for place, name in enumerate(unknown)}
+    spare = {name: _spare(place) for place, name in enumerate(unknown)}
     looks = [FAMILIES.get(name) or spare[name] for name in names]
     return names, [colour for colour, _ in looks], [shape for _, shape in looks]
+
+
+def _spare(place: int) -> tuple[str, str]:
+    """Colours in turn; each round with the shapes moved on by one, so that no pair comes twice."""
+    around, which = divmod(place, len(SPARE))
+    return SPARE[which][0], SPARE[(which + around) % len(SPARE)][1]
 
 
 def config() -> dict[str, Any]:

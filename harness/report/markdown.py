@@ -42,11 +42,11 @@ def document(title: str, intro: str, sections: Sequence[Section], captions: dict
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _blocks(blocks: Iterable[Block], captions: dict[str, str]) -> list[str]:
-    return [text for block in blocks for text in _block(block, captions)]
+def _blocks(blocks: Iterable[Block], captions: dict[str, str], depth: int = 2) -> list[str]:
+    return [text for block in blocks for text in _block(block, captions, depth)]
 
 
-def _block(block: Block, captions: dict[str, str]) -> list[str]:
+def _block(block: Block, captions: dict[str, str], depth: int) -> list[str]:
     match block:
         case Paragraph():
             return [_paragraph(block)]
@@ -55,13 +55,13 @@ def _block(block: Block, captions: dict[str, str]) -> list[str]:
         case Notice():
             return [f"> **{markdown(block.text)}**"]
         case Table():
-            return _table(block)
+            return _table(block, folded=depth > 2)
         case Code():
             return [fenced(block.text, block.language)]
         case Chart() | Images():
             return _picture(block, captions)
         case Detail():
-            return _detail(block, captions)
+            return _detail(block, captions, depth + 1)
 
 
 def _paragraph(block: Paragraph) -> str:
@@ -75,8 +75,8 @@ def _picture(block: Chart | Images, captions: dict[str, str]) -> list[str]:
     return [picture, f"*{markdown(block.caption)}*"] if isinstance(block, Chart) else [picture]
 
 
-def _detail(block: Detail, captions: dict[str, str]) -> list[str]:
-    return [f"### {markdown(block.summary)}", *_blocks(block.blocks, captions)]
+def _detail(block: Detail, captions: dict[str, str], depth: int) -> list[str]:
+    return [f"{'#' * depth} {markdown(block.summary)}", *_blocks(block.blocks, captions, depth)]
 
 
 def fenced(text: str, language: str) -> str:
@@ -86,13 +86,16 @@ def fenced(text: str, language: str) -> str:
     return f"{fence}{language}\n{text}\n{fence}"
 
 
-def _table(block: Table) -> list[str]:
+def _table(block: Table, *, folded: bool) -> list[str]:
+    """A table; a folded one is cut, unless it has a line a model."""
     heads = [markdown(column.title) + _arrow(column.better) for column in block.columns]
-    lines = [[_cell(cell) for cell in row] for row in block.rows]
+    cut = len(block.rows) - FOLDED if folded and not block.models else 0
+    lines = [[_cell(cell) for cell in row] for row in block.rows[: FOLDED if cut > 0 else None]]
+    more = [f"and {cut} more, which report.html lists"] if cut > 0 else []
     right = [
         any(isinstance(row[place], Number) for row in block.rows) for place in range(len(heads))
     ]
-    notes = "\n".join(f"- {markdown(note)}" for note in block.notes)
+    notes = "\n".join(f"- {markdown(note)}" for note in (*more, *block.notes))
     return [_drawn(heads, lines, right), f"*{markdown(block.caption)}*", notes]
 
 
@@ -103,9 +106,9 @@ def _arrow(better: str) -> str:
 def _cell(cell: Cell) -> str:
     if not isinstance(cell, Number):
         return markdown(cell.text)
-    value, span = number(cell), markdown(interval(cell))
+    value, span = number(cell), interval(cell)
     if cell.status == "void":
-        value = f"*void* {markdown(cell.note)}".rstrip()
+        value = "*void*"
     elif cell.best and cell.value is not None:
         value = f"**{value}**"
     return f"{value} {span}".rstrip()

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 MINUS = "\u2212"
 NONE = "\u2013"
-MARKED = re.compile(r"([\\`*\[\]<>|~&$]|(?<!\w)_|_(?!\w))")
-AT_START = re.compile(r"^(\d*)((?<=\d)[.)](?=\s|$)|(?<!\d)[#+\-=])")
+MARKED = re.compile(r"([\\`*\[\]|~$]|<(?=[A-Za-z/!?])|&(?=#?\w)|(?<!\w)_|_(?!\w))")
+AT_START = re.compile(r"^(\d*)((?<=\d)[.)](?=\s|$)|(?<!\d)[#+\-=>])")
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_",
     "%": r"\%", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -69,7 +69,7 @@ def markdown(text: str) -> str:
     r"""Text that Markdown shows as it is, on one line.
 
     >>> markdown("<b>|canny_edges*")
-    '\\<b\\>\\|canny_edges\\*'
+    '\\<b>\\|canny_edges\\*'
     """
     return MARKED.sub(r"\\\1", one_line(text))
 

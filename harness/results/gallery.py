@@ -18,11 +18,11 @@ class Gallery:
     Args:
         name: file name without suffix, lower case: "adversarial-fgsm", "augmentation", ...
         title: for people, says model and budget.
-        tiles: (R, Q, C, H, W) float32 in [0, 1]; tiles of signed columns in [-1, 1].
+        tiles: (R, Q, C, H, W) float32 in [0, 1]; tiles of signed rows in [-1, 1].
         captions: R rows of Q captions, "" for none.
         rows: R titles at the left, or ().
         columns: Q titles on top, or ().
-        signed: columns that show a perturbation: drawn with a diverging map round 0.
+        signed: rows that show a perturbation: drawn with a diverging map round 0.
     """
 
     name: str
@@ -50,11 +50,12 @@ def strips(
     Args:
         name: file name without suffix.
         title: for people.
-        strips: (row title, (Q, C, H, W) images in [0, 1], Q captions), equal Q throughout.
+        strips: (row title or "", (Q, C, H, W) images in [0, 1], Q captions), equal Q throughout.
     """
     tiles = np.stack([np.asarray(images, np.float32) for _, images, _ in strips])
     captions = tuple(tuple(map(str, line)) for _, _, line in strips)
-    return Gallery(name, title, tiles, captions, rows=tuple(row for row, _, _ in strips))
+    rows = tuple(row for row, _, _ in strips)
+    return Gallery(name, title, tiles, captions, rows=rows if any(rows) else ())
 
 
 def adversarial(
@@ -66,19 +67,18 @@ def adversarial(
     labels: Sequence[str],
     predictions: Sequence[str],
 ) -> Gallery:
-    """Clean image, perturbation and result of an attack, one image a row.
+    """Clean images, perturbations and results of an attack, one image a column.
 
     Args:
         name: "adversarial-fgsm" or "adversarial-pgd".
         title: says attack, budget and model.
-        clean: (R, C, H, W) in [0, 1].
-        result: (R, C, H, W) in [0, 1].
-        labels: R true class names.
-        predictions: R class names predicted on `result`.
+        clean: (Q, C, H, W) in [0, 1].
+        result: (Q, C, H, W) in [0, 1].
+        labels: Q true class names.
+        predictions: Q class names predicted on `result`.
     """
-    tiles = np.stack([clean, result - clean, result], axis=1).astype(np.float32)
-    captions = tuple(
-        (label, f"max {abs(tile[1]).max():.2g}", prediction)
-        for label, prediction, tile in zip(labels, predictions, tiles, strict=True)
-    )
-    return Gallery(name, title, tiles, captions, (), ("clean", "perturbation", "result"), (1,))
+    moved = result - clean
+    tiles = np.stack([clean, moved, result]).astype(np.float32)
+    sizes = tuple(f"at most {abs(one).max():.2g}" for one in moved)
+    captions = (tuple(labels), sizes, tuple(predictions))
+    return Gallery(name, title, tiles, captions, ("clean", "perturbation", "result"), (), (1,))

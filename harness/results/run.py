@@ -83,7 +83,8 @@ class AttackFacts(TypedDict):
 
     Attributes:
         name: as in `case`.
-        title: for people.
+        title: for people, a few words.
+        summary: what it does, one line.
         norm: "linf", "l2" or "l1".
         params: everything it ran with; printed, never typed by hand (H63).
         budgets: budgets that it attacked, ascending.
@@ -95,6 +96,7 @@ class AttackFacts(TypedDict):
 
     name: str
     title: str
+    summary: NotRequired[str]
     norm: str
     params: dict[str, Any]
     budgets: list[float]
@@ -105,10 +107,11 @@ class AttackFacts(TypedDict):
 
 
 class DetectorFacts(TypedDict):
-    """One OOD detector: name as in `case`, title for people, parameters that ran."""
+    """One OOD detector: name as in `case`, title for people, what it does, parameters that ran."""
 
     name: str
     title: str
+    summary: NotRequired[str]
     params: dict[str, Any]
 
 

@@ -29,6 +29,7 @@ class Column:
         better: direction.
         percent: shown as a percentage; else as a plain number.
         ranked: models are compared in this column, and the best are marked.
+        sense: what being good in it means, for "safest in the sense of".
     """
 
     id: str
@@ -40,11 +41,13 @@ class Column:
     better: Better
     percent: bool
     ranked: bool = True
+    sense: str = ""
 
     def matches(self, row: Row) -> bool:
         """Whether `row` is a number of this column."""
         same = row.axis == self.axis and row.metric == self.metric
-        return same and row.implementation == "harness" and self._case(row.case)
+        ours = row.implementation == "harness" and not is_difference(row)
+        return same and ours and self._case(row.case)
 
     def _case(self, case: str) -> bool:
         if not self.case.endswith(" "):
@@ -66,15 +69,15 @@ def _accuracies(run: Run) -> list[Column]:
     mean = case_text(corruption="mean")
     return [
         Column("clean", "Clean", "Accuracy on unchanged test images.",
-               "clean", "", "accuracy", "higher", percent=True),
+               "clean", "", "accuracy", "higher", percent=True, sense="right on unchanged images"),
         Column("robust", "Robust", f"Accuracy under the worst attack per image, L-inf, mean over eps {eps}.",
-               "adversarial", worst, "robust_accuracy", "higher", percent=True),
-        Column("gap", "Gap", "Accuracy under the attack trained on, minus Robust, at the same budgets.",
+               "adversarial", worst, "robust_accuracy", "higher", percent=True, sense="right under attack"),
+        Column("gap", "Gap", "Accuracy under the attack that it was trained on, minus Robust, at the same budgets.",
                "adversarial", unseen, "robust_gap", "lower", percent=True, ranked=False),
-        Column("square", "Square", "Accuracy under Square, a black-box attack, at the model's own budget.",
+        Column("square", "Square", "Accuracy under Square, a black-box attack, at the budget that the model was trained at, else the middle one: compare it with models of the same budget only.",
                "adversarial", "attack=square norm=linf ", "robust_accuracy", "higher", percent=True, ranked=False),
         Column("shift", "Shift", "Accuracy on corrupted images, mean over the corruptions.",
-               "shift", mean, "accuracy", "higher", percent=True),
+               "shift", mean, "accuracy", "higher", percent=True, sense="right on corrupted images"),
         Column("relative", "Relative error", "Error per corruption over the baseline's, mean over corruptions.",
                "shift", mean, "relative_error", "lower", percent=False, ranked=False),
     ]  # fmt: skip
@@ -92,24 +95,37 @@ def ood_sets(run: Run, rows: Iterable[Row]) -> list[str]:
 def _detection(run: Run, rows: Sequence[Row]) -> list[Column]:
     detector = run["headline_detector"]
     titles = {split["name"]: split["title"] for split in run["splits"]}
+    scorer = next((d["title"] for d in run["detectors"] if d["name"] == detector), detector)
     return [
         Column(f"auroc {name}", f"AUROC {titles.get(name, name)}",
-               f"Area under the ROC curve of {detector}, {titles.get(name, name)} against the test images.",
-               "ood", case_text(set=name, detector=detector), "auroc", "higher", percent=False)
+               f"Area under the ROC curve of the {scorer} score, {titles.get(name, name)}{_role(run, name)} against the test images.",
+               "ood", case_text(set=name, detector=detector), "auroc", "higher", percent=False,
+               sense=f"tells {titles.get(name, name)} apart")
         for name in ood_sets(run, rows)
     ]  # fmt: skip
+
+
+def _role(run: Run, name: str) -> str:
+    """Near or far, in brackets after the name of an OOD set."""
+    roles = {split["name"]: split["role"] for split in run["splits"] if "OOD" in split["role"]}
+    return f" ({roles[name]})" if name in roles else ""
 
 
 def _calibration() -> list[Column]:
     case = case_text(scaling="none")
     return [
         Column("ece", "ECE", "Expected calibration error, 15 bins, before temperature scaling.",
-               "calibration", case, "ece", "lower", percent=False),
+               "calibration", case, "ece", "lower", percent=False, sense="calibrated, by ECE"),
         Column("rms", "RMS error", "RMS calibration error, before temperature scaling.",
-               "calibration", case, "rms_calibration_error", "lower", percent=False),
+               "calibration", case, "rms_calibration_error", "lower", percent=False, sense="calibrated, by RMS error"),
         Column("brier", "Brier", "Brier score in [0, 2], before temperature scaling.",
-               "calibration", case, "brier", "lower", percent=False),
+               "calibration", case, "brier", "lower", percent=False, sense="calibrated, by Brier score"),
     ]  # fmt: skip
+
+
+def is_difference(row: Row) -> bool:
+    """Whether a row is a paired difference to the baseline, not a value."""
+    return " versus=" in f" {row.case}"
 
 
 def headline(rows: Iterable[Row]) -> list[Row]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.core.types import case_parts, case_text
-from harness.sections.blocks import Block, Cell, Column, Detail, Paragraph, Table, Text
-from harness.sections.story import Story, section
+from harness.sections.blocks import Block, Bullets, Column, Detail, Paragraph, Table, Text
+from harness.sections.story import Story, section, voids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,14 +17,17 @@ if TYPE_CHECKING:
 
 def _numbers(story: Story, name: str, caption: str, heads: Sequence[Column], pick: Callable[[str], list[Row | None]], *, percent: bool) -> Table:  # fmt: skip
     """A table with a line a model."""
-    rows = []
-    for model in story.models:
-        cells: list[Cell] = [story.number(row, percent=percent) for row in pick(model)]
-        rows.append((Text(model), *cells))
+    picked = {model: pick(model) for model in story.models}
+    rows = [
+        (Text(model), *(story.number(row, percent=percent) for row in found))
+        for model, found in picked.items()
+    ]
+    notes = voids(row for found in picked.values() for row in found)
     families = tuple(story.families[model] for model in story.models)
     return Table(
-        name, caption, (Column("Model"), *heads), tuple(rows), tuple(story.models), families
-    )
+        name, caption, (Column("Model"), *heads), tuple(rows), tuple(story.models), families,
+        notes=tuple(notes),
+    )  # fmt: skip
 
 
 def _index(
@@ -46,9 +50,10 @@ def adversarial(story: Story) -> list[Block]:
     names = ", ".join(dict.fromkeys(attack["title"] for attack in headline))
     n = next((attack["n"] for attack in headline), 0)
     text = (
-        f"Robust accuracy is the share of images that survive every attack tried ({names}; {n:,} images): an upper "
-        "bound on the truth, which a stronger attack can only lower. An image counts as broken at every budget above "
-        "the one where it fell; images that are wrong without an attack count as broken at 0."
+        f"Robust accuracy is the share of images that stay right under every attack tried ({names}; {n:,} images). It is an "
+        "upper bound: a stronger attack can only lower it. An image that falls at one budget counts as fallen at every larger "
+        "one; an image that is wrong without an attack counts as fallen from the start. What each attack did stands under "
+        "How it was measured."
     )
     eps = sorted({float(e) for _, case in rows for e in [case_parts(case)["eps"]] if case.startswith("attack=worst norm=linf") and e != "mean"})  # fmt: skip
     cases = [case_text(attack="worst", norm="linf", eps=budget) for budget in eps]
@@ -74,12 +79,20 @@ def shift(story: Story) -> list[Block]:
     )
     return [
         Paragraph(text),
+        *_origin(story),
         *story.chart(
             "corruption-map", "Accuracy in % by model and corruption; an empty cell has no number."
         ),
         *story.chart("corruptions-by-family", "The same numbers, a line a corruption."),
         *story.images("corruptions"),
     ]
+
+
+def _origin(story: Story) -> list[Block]:
+    """Whether the corruptions are the published ones."""
+    splits = [one for one in story.run["splits"] if one["role"] == "corruptions"]
+    sources = dict.fromkeys(one["source"] for one in splits)
+    return [Paragraph(" ".join(sources), "Where they come from.")] if sources else []
 
 
 @section("ood", "Out-of-distribution inputs")
@@ -92,17 +105,30 @@ def ood(story: Story) -> list[Block]:
     headline = deck.title(story.run["headline_detector"])
     text = (
         "AUROC is the chance that a detector scores an image of the OOD set above a test image: 1 is perfect, 0.5 is a "
-        f"coin. OOD is the positive class; the summary shows {headline}. Detectors were fitted on training data only."
+        f"coin. OOD is the positive class; the summary shows the {headline} score. Detectors were fitted on training data only; "
+        "AUPR and FPR95 of each stand in results.csv."
     )
     tables = [_detectors(story, rows, name) for name in deck.sets]
     return [
         Paragraph(text),
-        *story.chart("auroc-by-family", f"AUROC of {headline} with 95 % intervals."),
+        *_sets(story),
+        *story.chart("auroc-by-family", f"AUROC of the {headline} score with 95 % intervals."),
         *(Detail(f"AUROC of every detector on {deck.title(name)}", (table,)) for name, table in zip(deck.sets, tables, strict=True)),
-        *story.chart("roc", f"ROC curves of {headline}."),
+        *story.chart("roc", f"ROC curves of the {headline} score."),
         *story.chart("ood-scores", "Scores on the test images and on the OOD sets, one model."),
         *story.images("ood"),
     ]  # fmt: skip
+
+
+def _sets(story: Story) -> list[Block]:
+    """What the OOD sets hold."""
+    splits = {one["name"]: one for one in story.run["splits"] if "OOD" in one["role"]}
+    found = [splits[name] for name in story.deck.sets if name in splits]
+    items = (
+        Paragraph(f"{one['role']}, {one['n']:,} images. {one['source']}", f"{one['title']}:")
+        for one in found
+    )
+    return [Bullets(tuple(items))] if found else []
 
 
 def _detectors(story: Story, rows: dict[tuple[str, str], Row], name: str) -> Table:
@@ -127,7 +153,8 @@ def calibration(story: Story) -> list[Block]:
     text = (
         "Confidence is the largest probability. A calibrated model is right as often as its confidence says. Even a "
         "perfectly calibrated model shows an ECE above zero on a finite test set: values below the floor (its 97.5 % "
-        "quantile) can't be told from calibrated. Brier and NLL are proper scores; rank by them rather than by ECE."
+        "quantile) can't be told from calibrated. Intervals of ECE and RMS error take off their upward bias, so that a value may "
+        "stand near their upper end. Brier and NLL are proper scores; rank by them rather than by ECE."
     )
     tables = [
         Detail(
@@ -154,13 +181,15 @@ def _calibrated(
     netcal = _index(story, "calibration", "ece", "netcal")
     heads = [Column(title, "", "lower") for title in MEASURES.values()]
     heads += [Column("ECE, netcal", "The same by another library.", "lower"),
-              Column("ECE floor", "Mean of a calibrated model; the upper end is its 97.5 % quantile."),
+              Column("ECE floor", "97.5 % of the time, a perfectly calibrated model shows less."),
               Column("Over-confidence", "Mean confidence minus accuracy.")]  # fmt: skip
 
     def pick(model: str) -> list[Row | None]:
         ours = [found[metric].get((model, case)) for metric in MEASURES]
-        rest = [found[metric].get((model, case)) for metric in ("ece_floor", "overconfidence")]
-        return [*ours, netcal.get((model, case)), *rest]
+        floor = found["ece_floor"].get((model, case))
+        high = floor and replace(floor, value=floor.high, low=None, high=None)
+        over = found["overconfidence"].get((model, case))
+        return [*ours, netcal.get((model, case)), high, over]
 
     return _numbers(
         story, f"calibration-{scaling}", f"Calibration {words}.", heads, pick, percent=False

@@ -53,20 +53,32 @@ def findings(story: Story) -> list[Block]:
     found = story.results.findings
     if not found:
         return []
-    lead = f"{len(found)} claims of the study, each decided by paired tests on per-image outcomes: {_fell(found)}."
+    lead = (
+        f"{len(found)} claims of the study, each decided by paired tests on per-image outcomes: {_fell(found)}. The rules "
+        "were fixed before the first full run: a claim about every member falls with one comparison that does not hold, so "
+        "a claim can be mostly right and still not hold; the figure shows how its comparisons fell."
+    )
     heads = (
         Column("Id"),
         Column("Claim"),
         Column("Verdict"),
         Column("Effect", "With its 95 % interval."),
         Column("Unit"),
+        Column("Decided by", "The comparison whose effect this is."),
     )
     rows = tuple(
-        (Text(one.id), Text(one.claim), Text(one.verdict, TONES[one.verdict]), _effect(one.effect, one.low, one.high, one.unit), Text(one.unit))
+        (Text(one.id), Text(one.claim), Text(one.verdict, TONES[one.verdict]), _effect(one.effect, one.low, one.high, one.unit), Text(one.unit), Text(_decisive(one)))
         for one in found
     )  # fmt: skip
     table = Table("claims", "The study's claims and what this run says of them.", heads, rows)
     return [Paragraph(lead), table, *story.chart("findings", "How the comparisons behind each finding fell."), *_behind(found)]  # fmt: skip
+
+
+def _decisive(one: Finding) -> str:
+    """What a finding's note names as decisive."""
+    lead = "Decided by: "
+    first = next((part for part in one.note.split(". ") if part.startswith(lead)), "")
+    return first.removeprefix(lead).removesuffix(".")
 
 
 def _effect(value: float | None, low: float | None, high: float | None, unit: str) -> Number:
@@ -178,21 +190,37 @@ def flags(story: Story) -> list[Block]:
     if not run["checks"]:
         return []
     raised = Counter(flag["check"] for flag in run["flags"])
+    levels = _counted([flag["level"] for flag in run["flags"]]) or "none"
     lead = (
-        f"{len(run['checks'])} checks ran, {len(raised)} were raised, on {len(run['flags'])} cells. A pass is not a proof: the "
+        f"{len(run['checks'])} checks ran and {len(raised)} were raised; {len(run['flags'])} flags: {levels}. A pass is not a proof: the "
         "checks are neither necessary nor sufficient (Carlini et al. 2019). FAIL voids a number, WARN marks it, INFO only tells."
     )
     checks = [check for check in run["checks"] if raised[check["id"]]]
     order = {"FAIL": 0, "WARN": 1, "INFO": 2}
-    checks.sort(key=lambda check: (order[check["level"]], check["id"]))
+    worst = {
+        id_: min(levels, key=order.__getitem__) for id_, levels in _levels(run["flags"]).items()
+    }
+    checks.sort(key=lambda check: (order[worst[check["id"]]], check["id"]))
     quiet = ", ".join(
         f"{check['id']} {check['title']}" for check in run["checks"] if not raised[check["id"]]
     )
     passed = [Detail("Checks that were not raised", (Paragraph(quiet + "."),))] if quiet else []
-    return [Paragraph(lead), *(_check(check, run["flags"]) for check in checks), *passed]
+    return [
+        Paragraph(lead),
+        *(_check(check, worst[check["id"]], run["flags"]) for check in checks),
+        *passed,
+    ]
 
 
-def _check(check: CheckFacts, flags: Sequence[Flag]) -> Detail:
+def _levels(flags: Sequence[Flag]) -> dict[str, list[str]]:
+    """Check -> levels at which it was raised: a check may warn here and void there."""
+    found: dict[str, list[str]] = {}
+    for flag in flags:
+        found.setdefault(flag["check"], []).append(flag["level"])
+    return found
+
+
+def _check(check: CheckFacts, level: str, flags: Sequence[Flag]) -> Detail:
     found = [flag for flag in flags if flag["check"] == check["id"]]
     heads = (Column("Level"), Column("Model"), Column("Case"), Column("Message"))
     rows = tuple(
@@ -211,6 +239,10 @@ def _check(check: CheckFacts, flags: Sequence[Flag]) -> Detail:
     ))  # fmt: skip
     table = Table(f"check-{check['id']}", f"Where {check['id']} was raised.", heads, rows)
     return Detail(
-        f"{check['id']} {check['level']}: {check['title']} ({len(found)} of {check['cells']} cells)",
+        f"{check['id']} {level}: {check['title']} (raised {_times(len(found))})",
         (words, table),
     )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from harness.sections.blocks import Block, Bullets, Code, Column, Detail, Paragraph, Table, Text
 from harness.sections.story import Story, section
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from harness.results.run import JobFacts
+    from harness.results.run import JobFacts, SplitFacts
+
+NORMS = {"linf": "L-inf", "l2": "L2", "l1": "L1"}
 
 
 @section("examples", "What the training saw")
@@ -63,15 +66,35 @@ def _data(story: Story) -> Table:
         Column("Source"),
         Column("Digest"),
     )
-    rows = tuple(
+    rows = dict.fromkeys(
         (Text(one["role"]), Text(one["title"]), Text(f"{one['n']:,}"), Text(one["draw"] or "all"), Text(one["source"]), Text(one["digest"][:12]))
-        for one in story.run["splits"]
+        for one in _merged(story.run["splits"])
     )  # fmt: skip
-    return Table("data", "The data.", heads, rows)
+    return Table("data", "The data.", heads, tuple(rows))
+
+
+def _merged(splits: Sequence[SplitFacts]) -> list[SplitFacts]:
+    """The corruptions as one line where they have one source and size."""
+    found: dict[tuple[object, ...], list[SplitFacts]] = {}
+    for place, one in enumerate(splits):
+        alike = one["role"] == "corruptions"
+        found.setdefault((one["n"], one["source"]) if alike else (place,), []).append(one)
+    return [
+        group[0] if len(group) == 1 else {**group[0], "title": f"{len(group)} corruptions", "digest": ""}
+        for group in found.values()
+    ]  # fmt: skip
 
 
 def _plain(params: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in params.items()) or "–"
+    """Parameters that ran; `use` is the attack or detector itself, and None its own rule."""
+    shown = {name: value for name, value in params.items() if name != "use"}
+    return (
+        ", ".join(
+            f"{name.replace('_', ' ')} {'by rule' if value is None else value}"
+            for name, value in shown.items()
+        )
+        or "–"
+    )
 
 
 def _attacks(story: Story) -> list[Block]:
@@ -80,13 +103,17 @@ def _attacks(story: Story) -> list[Block]:
         return []
     heads = (Column("Attack"), Column("Norm"), Column("Budgets (eps)"), Column("Images"), Column("Knowledge"), Column("Goal"), Column("In the headline"), Column("Parameters"))  # fmt: skip
     rows = tuple(
-        (Text(one["title"]), Text(one["norm"]), Text(", ".join(f"{eps:g}" for eps in one["budgets"])), Text(f"{one['n']:,}"),
+        (Text(one["title"]), Text(NORMS.get(one["norm"], one["norm"])), Text(", ".join(f"{eps:g}" for eps in one["budgets"])), Text(f"{one['n']:,}"),
          Text(one["knowledge"]), Text(one["goal"]), Text("yes" if one["headline"] else "no"), Text(_plain(one["params"])))
         for one in attacks
     )  # fmt: skip
-    note = "The box is [0, 1]; success is judged by our own forward pass. A step size of None is 2.5 eps / steps."
+    told = {one["title"]: one.get("summary", "") for one in attacks}
+    notes = (
+        "Pixels stay in [0, 1]; success is judged by our own forward pass, never by the attack. A step size by rule is 2.5 eps / steps.",
+        *(f"{title}: {summary}" for title, summary in told.items() if summary),
+    )  # fmt: skip
     return [
-        Table("attacks", "The attacks, with the parameters that ran.", heads, rows, notes=(note,))
+        Table("attacks", "The attacks, with the parameters that ran.", heads, rows, notes=notes)
     ]
 
 
@@ -94,16 +121,21 @@ def _detectors(story: Story) -> list[Block]:
     detectors = story.run["detectors"]
     if not detectors:
         return []
-    items = "; ".join(
-        f"{one['title']} ({_plain(one['params'])})" if one["params"] else one["title"]
+    heads = (Column("Detector"), Column("Score"), Column("Parameters"))
+    rows = tuple(
+        (Text(one["title"]), Text(one.get("summary", "")), Text(_plain(one["params"])))
         for one in detectors
     )
-    return [Paragraph(items + ".", "Detectors.")]
+    return [
+        Table("detectors", "The OOD detectors; a higher score means more likely OOD.", heads, rows)
+    ]
 
 
 def _facts(story: Story) -> Bullets:
     run, machine = story.run, story.run["hardware"]
-    minutes = run["seconds"] / 60
+    cached = sum(job["cached"] for job in run["jobs"].values())
+    took = f"{run['seconds'] / 60:.1f} minutes with {run['workers']} worker{'s' * (run['workers'] > 1)}, begun {_moment(run['started'])}"
+    took += f"; {cached:,} of {len(run['jobs']):,} jobs had been done before" if cached else ""
     memory = f", {machine['memory'] / 2**30:.0f} GiB" if machine["memory"] else ""
     peak = f"; at most {run['memory'] / 2**20:.0f} MiB a worker" if run["memory"] else ""
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
@@ -111,10 +143,19 @@ def _facts(story: Story) -> Bullets:
     return Bullets((
         Paragraph(f"{', '.join(map(str, run['seeds']))}.", "Seeds."),
         Paragraph(f"{machine['processor']}, {machine['cores']} cores{memory}, {machine['device']}, {machine['system']}.", "Machine."),
-        Paragraph(f"{minutes:.1f} minutes from {run['started']} with {run['workers']} workers{peak}.", "Time."),
+        Paragraph(f"{took}{peak}.", "Time."),
         Paragraph(f"{versions}{f'; revision {revision}' if revision else ''}.", "Versions."),
         Paragraph("95 % throughout: Wilson for proportions, DeLong for AUROC, bootstrap by image for means and calibration errors; paired tests on the same images, Holm over each column.", "Intervals."),
     ))  # fmt: skip
+
+
+def _moment(started: str) -> str:
+    """A moment of run.json as people read it.
+
+    >>> _moment("2026-11-23T07:09:56+00:00")
+    '2026-11-23 07:09 UTC'
+    """
+    return f"{started[:10]} {started[11:16]} UTC"
 
 
 def _times(story: Story) -> list[Block]:
@@ -132,9 +173,15 @@ def _times(story: Story) -> list[Block]:
 def reproduce(story: Story) -> list[Block]:
     """One command."""
     run = story.run
-    again = "The report alone is made again from this folder, without the models, by `harness report` and its path."
+    again = "The report alone is made again from its results, without the models:"
+    folder = f"reports/{run['suite']}-{run['dataset']}"
     columns = "Every number stands in results.csv, its provenance in run.json under the digest of its job, every image's outcome in outcomes/; data-dictionary.md says what each column means."
-    return [Code(run["command"]), Paragraph(again), Paragraph(columns)]
+    return [
+        Code(run["command"]),
+        Paragraph(again),
+        Code(f"harness report {shlex.quote(folder)}"),
+        Paragraph(columns),
+    ]
 
 
 @section("missing", "What is missing")

@@ -13,6 +13,8 @@ from harness.results.summary import columns, headline
 from harness.sections.blocks import Block, Chart, Images, Number
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from harness.core.types import Row
     from harness.results import Results
     from harness.results.run import Run
@@ -111,6 +113,15 @@ class Story:
             return Number(None, note="does not apply")
         best = (column.id, model) in self.best
         return self.number(row, percent=column.percent, best=best)
+
+
+def voids(rows: Iterable[Row | None]) -> list[str]:
+    """Why numbers of a table are void, a line a model and reason."""
+    found: dict[tuple[str, str], None] = {}
+    for row in rows:
+        if row is not None and row.status == "void":
+            found[row.model, row.note or f"see {', '.join(row.flags)}"] = None
+    return [f"void, {model}: {reason}" for model, reason in found]
 
 
 def digits(row: Row, *, percent: bool) -> int:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from harness.sections.blocks import Block, Cell, Column, Paragraph, Table, Text
-from harness.sections.story import Story, section
+from harness.sections.story import Story, section, voids
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.results import Dominance
 
 
 @section("summary", "Summary")
@@ -25,7 +32,9 @@ def table(story: Story, caption: str) -> Table:
         Column("Training, s", "Wall time of training, members of an ensemble added up.", "lower")
     )
     rows = tuple(_line(story, model) for model in story.models)
-    notes = tuple(f"{column.title}: {column.meaning}" for column in story.columns)
+    meanings = (f"{column.title}: {column.meaning}" for column in story.columns)
+    shown = [story.summary.get((c.id, model)) for c in story.columns for model in story.models]
+    notes = (*meanings, *voids(shown))
     families = tuple(story.families[model] for model in story.models)
     return Table(
         "models",
@@ -56,30 +65,34 @@ def trade_offs(story: Story) -> list[Block]:
 
 
 def _pareto(story: Story) -> list[Block]:
-    if not story.results.dominance:
+    """Who is dominated; the rest is the front."""
+    everyone = story.results.dominance
+    if len(everyone) < 2:
         return []
-    front = [one.model for one in story.results.dominance if not one.by]
+    beaten = [one for one in everyone if one.by]
+    left_out = len(story.models) - len(everyone)
+    text = (
+        f"{len(everyone) - len(beaten)} of {len(everyone)} models are on the Pareto front: no other is at least as "
+        "good in every ranked column and better in one. This goes by the values; the last column of the table asks "
+        "for a difference beyond its interval in every column."
+    )
+    text += f" {left_out} with a void or missing number take no part." if left_out else ""
+    lead = Paragraph(text, "Pareto front.")
+    return [lead, _dominated(story, beaten)] if beaten else [lead]
+
+
+def _dominated(story: Story, beaten: Sequence[Dominance]) -> Table:
     rows = tuple(
-        (Text(one.model), Text(story.families.get(one.model, "")), Text(", ".join(one.by) or "none: on the front", "plain" if one.by else "good"), Text(", ".join(one.surely) or "–"))
-        for one in story.results.dominance
+        (Text(one.model), Text(story.families.get(one.model, "")), Text(", ".join(one.by)), Text(", ".join(one.surely) or "–"))
+        for one in beaten
     )  # fmt: skip
     heads = (
         Column("Model"),
         Column("Family"),
-        Column(
-            "Dominated by",
-            "Models at least as good in every ranked column and better in one, by point estimates.",
-        ),
-        Column(
-            "Beyond doubt by",
-            "Those that are better in every column beyond the interval of the difference.",
-        ),
+        Column("Dominated by", "At least as good in every ranked column and better in one."),
+        Column("Beyond the noise by", "Better in every column beyond the interval."),
     )
-    names = tuple(one.model for one in story.results.dominance)
+    names = tuple(one.model for one in beaten)
     families = tuple(story.families.get(name, "") for name in names)
-    caption = "Pareto table: a model that another dominates is never the one to choose."
-    lead = Paragraph(
-        f"{len(front)} of {len(rows)} models are on the Pareto front: {', '.join(front)}.",
-        "Pareto front.",
-    )
-    return [lead, Table("pareto", caption, heads, rows, names, families)]
+    caption = "Pareto table: models that another one dominates."
+    return Table("pareto", caption, heads, rows, names, families)

@@ -17,7 +17,14 @@ def verdict(story: Story) -> list[Block]:
     """Best per axis, and what each family trades."""
     run = story.run
     opening = [Paragraph(run["question"])] if run["question"] else []
-    return [*notices(story), *opening, *_best(story), *_trades(story), *_seeds(story)]
+    return [
+        *notices(story),
+        *opening,
+        *_lead(story),
+        *_best(story),
+        *_trades(story),
+        *_seeds(story),
+    ]
 
 
 def notices(story: Story) -> list[Block]:
@@ -37,8 +44,28 @@ def notices(story: Story) -> list[Block]:
     void = {(row.model, row.axis) for row in story.rows if row.status == "void"}
     if void:
         models = ", ".join(sorted({model for model, _ in void}))
-        found.append(Notice(f"Void numbers: checks say that some numbers must not be believed ({models}). They are shown as void and never ranked."))  # fmt: skip
+        found.append(Notice(f"Void numbers: by a check, some numbers must not be believed ({models}). They are shown as void and never ranked; the section on checks says why."))  # fmt: skip
     return list(found)
+
+
+def _lead(story: Story) -> list[Block]:
+    """Whether one model is among the best everywhere, else who comes nearest."""
+    standings = story.results.standings
+    senses = len({one.column for one in standings})
+    count = Counter(one.model for one in standings if one.best)
+    if len(story.models) < 2 or not count:
+        return []
+    most = max(count.values())
+    nearest = [model for model in story.models if count[model] == most]
+    names = _named(nearest, [model for model in story.models if model not in nearest])
+    if most == senses:
+        text = f"Among the best in all {senses} senses of the table below: {names}."
+    else:
+        text = (
+            f"No model is among the best in all {senses} senses of the table below. Nearest, with "
+            f"{most} of {senses}: {names}."
+        )
+    return [Paragraph(text, "In short.")]
 
 
 def _best(story: Story) -> list[Block]:
@@ -49,10 +76,10 @@ def _best(story: Story) -> list[Block]:
         Column("Safest in the sense of"),
         Column("Best model"),
         Column("Value", "With its 95 % interval."),
-        Column("Not worse, after Holm", "Models whose distance to the best is within the noise."),
+        Column("Not worse", "Models whose distance to the best is within the noise."),
     )
-    note = "Not worse: a paired test on the same images leaves p >= 0.05 after Holm's correction over the column."
-    return [Table("best", "The best model of each column, and all that are not worse.", heads, tuple(rows), notes=(note,))]  # fmt: skip
+    note = "Not worse: a paired test against the best, on the same images, leaves p >= 0.05 after Holm's correction over the column."
+    return [Table("best", "The best model in each sense, and all that are not worse.", heads, tuple(rows), notes=(note,))]  # fmt: skip
 
 
 def _leaders(story: Story, column: SummaryColumn) -> list[tuple[Text | Number, ...]]:
@@ -72,9 +99,10 @@ def _leaders(story: Story, column: SummaryColumn) -> list[tuple[Text | Number, .
         _named(others, [m for m in valued if m not in {first, *others}]) if tested else "not tested"
     )
     unit = ", %" if column.percent else ""
+    title = f"{column.title}{unit}"
     return [
         (
-            Text(f"{column.title}{unit}"),
+            Text(f"{column.sense} ({title})" if column.sense else title),
             Text(first),
             story.number(ok[first], percent=column.percent),
             Text(shown),

@@ -4,7 +4,7 @@ Two notations keep a suite on one page. Both are data, not templates:
 
 - `{mnist: A, digits: B}`: a mapping whose keys are all names of data sets (or `other`) stands for
   the value of the data set that the run uses.
-- `{each: [A, B]}` inside a model: one model a value, named by the family and the value. Beside
+- `{each: [A, B]}` inside a model: one model a value, named by its key and the value. Beside
   other keys, `each` takes mappings that are merged into theirs.
 
 `include: other.yaml` (one level) starts from another suite; the including file's keys win, and

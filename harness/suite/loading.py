@@ -86,15 +86,15 @@ def _models(source: Source, tree: dict[str, Any]) -> list[dict[str, Any]]:
     if not isinstance(defaults, dict):
         raise source.error("`training` is a mapping such as {epochs: 6}", ("training",))
     models: list[dict[str, Any]] = []
-    for family, entry in entries.items():
+    for key, entry in entries.items():
         if not isinstance(entry, dict):
             raise source.error(
-                f"model {family!r} is a mapping such as {{network: lenet5}}", ("models", family)
+                f"model {key!r} is a mapping such as {{network: lenet5}}", ("models", key)
             )
         if any(not isinstance(axis, list) or not axis for axis in axes(entry)):
-            raise source.error("`each` takes a list of at least one value", ("models", family))
+            raise source.error("`each` takes a list of at least one value", ("models", key))
         entry = entry | {"training": defaults | entry.get("training", {})}
-        models.extend(expand(family, entry))
+        models.extend(expand(key, entry))
     return models
 
 
@@ -144,7 +144,7 @@ def _place(loc: tuple[Any, ...], tree: dict[str, Any]) -> Place:
     """Where in the file a pydantic location stands: models and attacks are written by name."""
     if len(loc) > 1 and loc[0] == "models":
         model = tree["models"][loc[1]]
-        return ("models", model["family"], *loc[2:])
+        return ("models", model["entry"], *loc[2:])
     if len(loc) > 1 and loc[0] == "attacks":
         return ("attacks", tree["attacks"][loc[1]]["name"], *loc[2:])
     return tuple(loc)
@@ -172,4 +172,4 @@ def _keys(loc: tuple[Any, ...]) -> list[str]:
     if "training" in loc[:-1]:
         kind = Training
     extra = {"use", "training", "include"} if kind is Suite else set[str]()
-    return sorted((set(kind.model_fields) | extra) - {"name", "family"})
+    return sorted((set(kind.model_fields) | extra) - {"name", "entry"})

@@ -90,8 +90,8 @@ def _label(value: Any) -> str:  # noqa: ANN401 -- a YAML value
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def expand(family: str, entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The models of one entry, named by the family and their values."""
+def expand(key: str, entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The models of one entry, named by its key and their values; a family of its own unless it names one."""
     for values in itertools.product(*axes(entry)):
-        name = " ".join([family, *(_label(value) for value in values)])
-        yield {"name": name, "family": family, **_choose(entry, iter(values))}
+        name = " ".join([key, *(_label(value) for value in values)])
+        yield {"name": name, "entry": key, "family": key, **_choose(entry, iter(values))}

@@ -56,11 +56,13 @@ class ModelSpec(Strict):
     """One model of the matrix, after expansion.
 
     Either `network` is trained here by the steps of `train`, or `ensemble` names the model whose
-    retrained copies it combines, or `factory` (and `weights`) bring the user's own.
+    retrained copies it combines, or `factory` (and `weights`) bring the user's own. `family` is
+    what reports show together; `entry` is the key of the file that it was written under.
     """
 
     name: str
     family: str
+    entry: str = ""
     network: UseField | None = None
     train: Uses = ()
     training: Training = Training()
@@ -141,6 +143,7 @@ class Crosscheck(Strict):
 
     Args:
         models: names of models; empty means the baseline and the strongest-trained one.
+        native_models: of these, the ones that the native protocol looks at; empty means all.
         concepts: attacks to compare, by concept, with parameters that all of them share.
         protocols: "lockstep", "native" or both.
         images: for attacks at a fixed budget.
@@ -153,6 +156,7 @@ class Crosscheck(Strict):
     """
 
     models: tuple[str, ...] = ()
+    native_models: tuple[str, ...] = ()
     concepts: Uses = (Use("fgsm"), Use("pgd"))
     protocols: tuple[Literal["lockstep", "native"], ...] = ("lockstep",)
     images: int = Field(default=64, ge=1)

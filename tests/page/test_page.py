@@ -193,7 +193,7 @@ def test_a_model_can_be_switched_off(fresh):
 
 
 def test_a_family_can_be_switched_off(fresh):
-    family = fresh.page.locator("fieldset", has_text="ensembles").locator("input.family")
+    family = fresh.page.locator("fieldset", has_text="Ensemble").locator("input.family")
     family.uncheck()
     assert "ensemble 3" not in fresh.models()
     fresh.page.locator("button[data-all=off]").click()

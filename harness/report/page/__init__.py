@@ -111,7 +111,7 @@ def _colours(families: Iterable[str]) -> Mapping[str, str]:
     """Colour of each family; the baseline's is the page's own ink."""
     names, colours, _ = family_look(families)
     return {
-        name: "var(--ink)" if name == "baseline" else colour
+        name: "var(--ink)" if name == "Baseline" else colour
         for name, colour in zip(names, colours, strict=True)
     }
 
