@@ -30,6 +30,7 @@ import numpy as np
 from harness.attacks.gradients import slope
 from harness.core.errors import InputError
 from harness.core.lazy import Lazy
+from harness.core.parameters import POSITIVE
 from harness.core.registry import registry
 from harness.core.threat import Threat
 
@@ -97,7 +98,7 @@ def _covered(images: int, count: int, side: int, size: int, rng: torch.Generator
     return (pixels >= start) & (pixels < start + size)
 
 
-@registry.register("recipe", "mixup", supplied=SUPPLIED, attack=False)
+@registry.register("recipe", "mixup", supplied=SUPPLIED, attack=False, bounds={"alpha": POSITIVE})
 def mixup(batch: Batch, *, alpha: float = 0.5, rng: torch.Generator) -> Batch:
     """MixUp: each image and its label mixed with a partner's, `w a + (1 - w) b`.
 

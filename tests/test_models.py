@@ -88,13 +88,13 @@ def test_weights_come_from_the_seed_and_from_nothing_drawn_before():
     [
         ({}, (1, 8, 8), "8 pixels"),
         ({"hidden": 0}, GREY, "hidden"),
-        ({"channels": [16]}, GREY, "two convolutions"),
+        ({"channels": [16]}, GREY, "channels is tuple"),
         ({"channels": [16, 0]}, GREY, "channels"),
     ],
 )
 def test_a_network_that_cannot_be_says_why(params, shape, says):
     """Catches a torch traceback in place of a message."""
-    with pytest.raises(ModelError, match=says):
+    with pytest.raises(InputError, match=says):
         models.build(Use("lenet5", params), num_classes=10, in_shape=shape, seed=0)
 
 

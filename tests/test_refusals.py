@@ -44,7 +44,32 @@ def nothing_was_done(tmp_path: Path) -> bool:
         (("lenet5", "lenet6"), 3, "Did you mean 'lenet5'"),
         (("use: pgd", "use: pdg"), 4, "Did you mean 'pgd'"),
         (("data: digits", "data: digit"), 1, "Did you mean 'digits'"),
-        (("eps: 0.1", "eps: 0.1, steps: many"), 4, "steps"),
+        (("eps: 0.1", "eps: 0.1, steps: many"), 4, "steps is int, got 'many'"),
+        (("eps: 0.1", "eps: 0.1, steps: 0"), 4, "steps must be at least 1"),
+        (("eps: 0.1", "eps: 0.1, loss: ec"), 4, "loss is Literal"),
+        (
+            ("network: lenet5}", "network: {use: lenet5, channels: [16, x]}}"),
+            3,
+            "channels is tuple",
+        ),
+        (("lenet5}", "lenet5, train: {use: cutout, size: -1}}"), 3, "size must be at least 0"),
+        (("lenet5}", "lenet5, train: [pgd, fgsm]}"), 3, "one attack a recipe"),
+        (("lenet5}", "lenet5, train: {use: pgd, eps: 8}}"), 3, "8/255, not 8"),
+        (("pgd, eps: 0.1}", "pgd, eps: 0.1}, {use: pgd, eps: 0.2}"), 4, "two attacks are called"),
+        (("data: digits", "data: digits\ncrosscheck: {concepts: [pdg]}"), 2, "Did you mean 'pgd'"),
+        (
+            ("data: digits", "data: digits\ncrosscheck: {models: [Base]}"),
+            2,
+            "Did you mean 'Baseline'",
+        ),
+        (
+            (
+                "data: digits",
+                "data: digits\nood: {near: letters, detectors: [{use: msp, temperature: 0}]}",
+            ),
+            2,
+            "above 0",
+        ),
         (("eps: 0.1", "eps: much"), 4, "much"),
         (("eps: 0.1", "eps: 8"), 4, "8/255, not 8"),
         (("eps: 0.1", "eps: -0.1"), 4, "greater than 0"),
@@ -59,6 +84,50 @@ def test_a_bad_suite_is_refused_with_file_and_line(tmp_path, edit, line, said):
     place = "mine.yaml" if line is None else f"mine.yaml:{line}:"
     assert place in str(caught.value) or "other.yaml" in str(caught.value)
     assert nothing_was_done(tmp_path)
+
+
+BLOCKS = """\
+data: digits
+models:
+  Baseline:
+    network: lenet5
+  Trained:
+    network: lenet5
+    train:
+      - cutout
+      - {use: pgd, eps: 0.1}
+  CutOut:
+    network: lenet5
+    train: {use: cutout, size: {each: [4, 8]}}
+attacks:
+  - {use: fgsm, eps: 0.1}
+  - use: pgd
+    eps: 0.1
+    steps: 3
+ood:
+  near: letters
+  detectors:
+    - msp
+    - mls
+"""
+
+
+@pytest.mark.parametrize(
+    ("edit", "line"),
+    [
+        (("- cutout", "- {use: cutout, size: -1}"), 8),
+        (("{use: pgd, eps: 0.1}", "{use: pgd, eps: 2}"), 9),
+        (("[4, 8]", "[4, -8]"), 12),
+        (("fgsm, eps", "fgsm, restarts: -1, eps"), 14),
+        (("steps: 3", "steps: 0"), 15),
+        (("- mls", "- {use: msp, temperature: 0}"), 22),
+    ],
+)
+def test_the_line_is_that_of_the_item(tmp_path, edit, line):
+    """Catches the line of the whole list, which in a long suite is no help."""
+    assert edit[0] in BLOCKS
+    with pytest.raises(SuiteError, match=f"mine.yaml:{line}: "):
+        run(tmp_path, BLOCKS.replace(*edit))
 
 
 def test_missing_data_without_a_network_names_the_way_out(tmp_path, monkeypatch):

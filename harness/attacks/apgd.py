@@ -9,6 +9,7 @@ from harness.attacks.ascent import Best, reporter
 from harness.attacks.gradients import search
 from harness.core.errors import InputError
 from harness.core.lazy import Lazy
+from harness.core.parameters import Bound
 from harness.core.registry import registry
 from harness.core.threat import TINY, distance, per_row
 
@@ -66,7 +67,14 @@ class Pace:
         return found
 
 
-@registry.register("attack", "apgd", norms=("linf", "l2"), goal="maximise", gradient=True)
+@registry.register(
+    "attack",
+    "apgd",
+    norms=("linf", "l2"),
+    goal="maximise",
+    gradient=True,
+    bounds={"restarts": Bound(1)},
+)
 def apgd(
     model: Classifier,
     x: torch.Tensor,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from harness.attacks.losses import cross_entropy, margin
 from harness.core.errors import InputError
 from harness.core.lazy import Lazy
+from harness.core.parameters import Bound
 from harness.core.registry import registry
 from harness.core.threat import TINY, distance, per_row
 
@@ -26,7 +27,14 @@ HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 TILES = 5  # a side: the L2 attack starts from this many bumps
 
 
-@registry.register("attack", "square", norms=("linf", "l2"), goal="maximise", gradient=False)
+@registry.register(
+    "attack",
+    "square",
+    norms=("linf", "l2"),
+    goal="maximise",
+    gradient=False,
+    bounds={"restarts": Bound(1)},
+)
 def square(
     model: Classifier,
     x: torch.Tensor,

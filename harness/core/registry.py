@@ -15,9 +15,11 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 from harness.core.errors import InputError, MissingLibrary, UnknownName, suggest
+from harness.core.parameters import Bound, Parameter, parameters
 
 Kind = Literal["attack", "detector", "metric", "corruption", "recipe", "network", "data"]
 ROOMS: dict[Kind, str] = {
@@ -31,7 +33,6 @@ ROOMS: dict[Kind, str] = {
 }
 GROUP = "harness.plugins"
 OURS = "harness"
-REQUIRED: Any = inspect.Parameter.empty
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,20 +77,6 @@ class Library:
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
-    """One keyword-only parameter of a plug, as YAML sees it."""
-
-    name: str
-    annotation: str
-    default: Any = REQUIRED
-
-    @property
-    def required(self) -> bool:
-        """Whether the suite must give it."""
-        return self.default is REQUIRED
-
-
-@dataclass(frozen=True, slots=True)
 class Plug:
     """A registered function.
 
@@ -128,7 +115,8 @@ class Plug:
         """`given` with every default filled in.
 
         Raises:
-            InputError: an unknown parameter, or a required one missing.
+            InputError: an unknown parameter, a required one missing, or a value of another type or
+                outside its range.
         """
         known = {parameter.name: parameter for parameter in self.parameters}
         for name in given:
@@ -139,6 +127,9 @@ class Plug:
         missing = [name for name, p in known.items() if p.required and name not in given]
         if missing:
             raise InputError(f"{self.kind} {self.name!r} needs {', '.join(missing)}")
+        for name, value in given.items():
+            if complaint := known[name].complaint(value):
+                raise InputError(f"{self.kind} {self.name!r}: {complaint}")
         return {name: given.get(name, p.default) for name, p in known.items()}
 
     def require(self) -> Plug:
@@ -172,6 +163,7 @@ class Registry:
         *,
         library: Library | None = None,
         supplied: tuple[str, ...] = ("rng", "trace", "noise"),
+        bounds: Mapping[str, Bound] = MappingProxyType({}),
         **meta: Any,
     ) -> Callable[[F], F]:
         """Decorator: register a function as a plug.
@@ -181,6 +173,8 @@ class Registry:
             name: its name in a suite.
             library: the library it wraps.
             supplied: keyword-only parameters that the caller supplies, not the suite.
+            bounds: ranges of its numbers where they are not those that the name has everywhere
+                (`harness.core.parameters.BOUNDS`).
             **meta: what its kind needs besides.
         """
 
@@ -190,8 +184,8 @@ class Registry:
                 raise ValueError(
                     f"{kind} {name!r} is registered twice: {known.function.__module__} and {function.__module__}"
                 )
-            parameters = _parameters(function, supplied)
-            self._plugs[kind, name] = Plug(kind, name, function, library, parameters, meta)
+            known_parameters = parameters(function, supplied, bounds)
+            self._plugs[kind, name] = Plug(kind, name, function, library, known_parameters, meta)
             return function
 
         return decorate
@@ -240,14 +234,6 @@ class Registry:
         if module not in self._loaded:
             importlib.import_module(module)
             self._loaded.add(module)
-
-
-def _parameters(function: Callable[..., Any], supplied: tuple[str, ...]) -> tuple[Parameter, ...]:
-    return tuple(
-        Parameter(p.name, str(p.annotation), p.default)
-        for p in inspect.signature(function).parameters.values()
-        if p.kind is inspect.Parameter.KEYWORD_ONLY and p.name not in supplied
-    )
 
 
 registry = Registry()
