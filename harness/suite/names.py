@@ -20,7 +20,7 @@ def check_names(source: Source, suite: Suite) -> None:
     check = _Checker(source)
     check.use("data", suite.data, ("data",))
     for model in suite.models:
-        at = ("models", model.family)
+        at = ("models", model.entry)
         if model.network:
             check.use("network", model.network, (*at, "network"))
         check.recipe(model.train, (*at, "train"))
@@ -128,7 +128,7 @@ def _check_models(source: Source, suite: Suite) -> None:
         if names.count(name) > 1:
             raise source.error(f"two models are called {name!r}", ("models",))
     named: list[tuple[str, Place]] = [
-        (model.ensemble, ("models", model.family, "ensemble"))
+        (model.ensemble, ("models", model.entry, "ensemble"))
         for model in suite.models
         if model.ensemble is not None
     ]
