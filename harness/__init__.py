@@ -1,4 +1,8 @@
-"""Adversarial-library integration harness: what `import harness` hands on, each at first use."""
+"""Adversarial-library integration harness: what `import harness` hands on, each at first use.
+
+The rest of what the command line does (`report`, `compare`, `crosscheck`, `doctor`) is in
+`harness.api`: those are names of rooms here.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.api import Options, crosscheck, load, report, run
+    from harness.api import Options, load, run
     from harness.attacks.curve import SecurityCurve, security_curve
 
 _HOMES = {
     "Options": "harness.api",
     "SecurityCurve": "harness.attacks.curve",
-    "crosscheck": "harness.api",
     "load": "harness.api",
-    "report": "harness.api",
     "run": "harness.api",
     "security_curve": "harness.attacks.curve",
 }
 
-__all__ = ["Options", "SecurityCurve", "crosscheck", "load", "report", "run", "security_curve"]
+__all__ = ["Options", "SecurityCurve", "load", "run", "security_curve"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 -- whatever the room holds

@@ -255,7 +255,8 @@ def explain(
     """Say what a check or a known deviation means, and what to do."""
     from harness import listing
 
-    _console().print(listing.explained(check), markup=False)
+    console = _console()
+    console.print(listing.explained(check), markup=False, soft_wrap=not console.is_terminal)
 
 
 @app.command()
