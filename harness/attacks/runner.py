@@ -45,7 +45,8 @@ class AttackOutcome:
         violations: samples that the attack left outside ball or box; projected before judging.
         worst: largest excess over ball or box before projection, in pixel units; 0 if none.
         unboxed: of the violations, samples with pixels outside [0, 1].
-        astray: of the violations, samples nearer to another sample's image than to their own.
+        astray: of the violations, samples that lie in another sample's ball.
+        reach: largest distance from x before projection, in units of eps; 1 for an empty ball.
         claimed: (N,) bool, the attack's own claim of success, or None where it makes none.
         forwards: images passed forward per sample, judging not counted.
         backwards: gradients taken per sample.
@@ -60,6 +61,7 @@ class AttackOutcome:
     worst: float
     unboxed: int
     astray: int
+    reach: float
     claimed: np.ndarray | None
     forwards: float
     backwards: float
@@ -133,6 +135,7 @@ def run_attack(
         worst=settled.worst,
         unboxed=settled.unboxed,
         astray=settled.astray,
+        reach=settled.reach,
         claimed=_joined(claims),
         forwards=counted.forwards / max(len(x), 1),
         backwards=counted.backwards / max(len(x), 1),
@@ -165,6 +168,7 @@ class Settled(NamedTuple):
     worst: float
     unboxed: int
     astray: int
+    reach: float
 
 
 def settle(
@@ -198,17 +202,19 @@ def settle(
         int(guilty.sum()),
         float(excess.max()) if len(excess) else 0.0,
         int(off.sum()),
-        _astray(x, moved, guilty),
+        _astray(x, moved, guilty, threat),
+        1 + float(beyond.max()) / threat.eps if threat.eps and len(beyond) else 1.0,
     )
 
 
-def _astray(x: torch.Tensor, moved: torch.Tensor, guilty: torch.Tensor) -> int:
-    """Guilty rows nearer to another row's image than to their own; the first ATTACK_BATCH are looked at."""
+def _astray(x: torch.Tensor, moved: torch.Tensor, guilty: torch.Tensor, threat: Threat) -> int:
+    """Guilty rows that lie in another row's ball; the first ATTACK_BATCH are looked at."""
     rows = guilty.nonzero()[:ATTACK_BATCH, 0]
     if not len(rows):
         return 0
     nearest = torch.cdist(moved[rows].flatten(1).to(x), x.flatten(1)).argmin(1)
-    return int((nearest != rows).sum())
+    away = threat.distance(moved[rows] - x[nearest])
+    return int(((nearest != rows) & (away <= threat.eps * (1 + TOLERANCE) + TOLERANCE)).sum())
 
 
 def _minimises(plug: Plug) -> bool:

@@ -23,7 +23,14 @@ OTHER_ORDER = 0.1  # of accuracy, by which another order of the outputs may be r
 SURE = 3  # standard errors of an accuracy
 FLAT = 0.5  # of the images, whose logits do not notice a small change
 LEADS = (0.05, 500.0)  # of the best logit over the second: a network as it was trained lies between
-SCALES = ("x 255", "/ 255", "standardised", "2x - 1")
+SCALES = (
+    "x 255",
+    "/ 255",
+    "standardised",
+    "2x - 1",
+    "(x + 1) / 2",
+    "scaled back from standardised",
+)
 DEPENDS = 1e-3  # of the spread of the logits, by which they may change with the batch
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from harness.attacks.gradients import fastest, slope
+from harness.attacks.guard import untouched
 from harness.attacks.losses import margin
 from harness.core.lazy import Lazy
 from harness.core.registry import registry
@@ -42,6 +43,11 @@ def probe(model: Classifier, x: torch.Tensor, y: torch.Tensor, seed: int) -> Fac
         y: (k,) labels.
         seed: of random draws.
     """
+    with untouched(model.module):  # also the generators, which a randomised model draws from
+        return _probe(model, x, y, seed)
+
+
+def _probe(model: Classifier, x: torch.Tensor, y: torch.Tensor, seed: int) -> Facts:
     with torch.no_grad():
         logits = model(x)
     return {
@@ -170,6 +176,8 @@ def _scalings(model: Classifier, x: torch.Tensor, y: torch.Tensor) -> Facts:
         "/ 255": x / 255,
         "standardised": (x - mean) / spread,
         "2x - 1": 2 * x - 1,
+        "(x + 1) / 2": (x + 1) / 2,
+        "scaled back from standardised": x * spread + mean,
         "inverted": 1 - x,
         "with channels reversed": x.flip(1),
         "mirrored": x.flip(3),

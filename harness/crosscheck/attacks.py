@@ -55,6 +55,9 @@ class Ran:
         distance: (N,) float64.
         violations: rows it left outside ball or box.
         worst: by how much, in pixel units.
+        reach: largest distance before projection, in units of eps.
+        unboxed: rows it left outside the box.
+        astray: rows it left in another row's ball.
         claimed_wrongly: rows whose claimed success is not so; None where it claims nothing.
         seconds: wall time.
         forwards: images passed forward a sample.
@@ -72,6 +75,9 @@ class Ran:
     distance: np.ndarray = field(default_factory=lambda: np.zeros(0))
     violations: int = 0
     worst: float = 0.0
+    reach: float = 1.0
+    unboxed: int = 0
+    astray: int = 0
     claimed_wrongly: int | None = None
     seconds: float = 0.0
     forwards: float = 0.0
@@ -187,6 +193,9 @@ def _ran(
         distance=found.distance,
         violations=found.violations,
         worst=found.worst,
+        reach=found.reach,
+        unboxed=found.unboxed,
+        astray=found.astray,
         claimed_wrongly=wrongly,
         seconds=found.seconds,
         forwards=found.forwards,

@@ -84,8 +84,7 @@ def _libraries(view: View, who: Who) -> Iterator[tuple[Mapping[str, Any], str]]:
                 implementation=ran["implementation"], concept=params["concept"], norm=params["norm"],
                 protocol=params["protocol"],
             )  # fmt: skip
-            reach = 1 + ran.get("worst", 0.0) / params["eps"]
-            yield {**ran, "worst_violation": ran.get("worst", 0.0), "reach": reach}, case
+            yield {**ran, "worst_violation": ran.get("worst", 0.0)}, case
 
 
 # ---------------------------------------------------------------- beside one another

@@ -53,13 +53,12 @@ def _each(
         )  # fmt: skip
         bench.progress(done / len(budgets))
     arrays = {"eps": np.array(budgets), "broken": np.stack([one.success for one in found], axis=1)}
-    return arrays, _facts(found, budgets)
+    return arrays, _facts(found)
 
 
-def _facts(found: list[AttackOutcome], budgets: list[float]) -> dict[str, Any]:
+def _facts(found: list[AttackOutcome]) -> dict[str, Any]:
     """What the checks on attacks want to know, summed over the budgets."""
     claimed = [one.claimed & ~one.success for one in found if one.claimed is not None]
-    reach = [(eps + one.worst) / eps for one, eps in zip(found, budgets, strict=True) if eps]
     return {
         "forwards": sum(one.forwards for one in found),
         "backwards": sum(one.backwards for one in found),
@@ -67,7 +66,7 @@ def _facts(found: list[AttackOutcome], budgets: list[float]) -> dict[str, Any]:
         "worst_violation": max(one.worst for one in found),
         "unboxed": sum(one.unboxed for one in found),
         "astray": sum(one.astray for one in found),
-        "reach": max(reach, default=1.0),
+        "reach": max(one.reach for one in found),
         "claimed_wrongly": sum(int(wrongly.sum()) for wrongly in claimed),
         "unmoved": int((found[-1].distance == 0).sum()),
     }

@@ -37,6 +37,8 @@ def calibration(
         labels: (N,) integers.
         bins: that were asked for.
     """
+    if concept not in registry.names("metric"):
+        return ""  # we have none to vary
     metric = registry.get("metric", concept).function
     binned = any(one.name == "bins" for one in registry.get("metric", concept).parameters)
     given = {"bins": bins} if binned else {}
@@ -58,6 +60,8 @@ def ranking(concept: str, value: float, id_scores: np.ndarray, ood_scores: np.nd
         id_scores: (N,) higher = more OOD.
         ood_scores: (M,) higher = more OOD.
     """
+    if concept not in registry.names("metric"):
+        return ""
     metric = registry.get("metric", concept).function
     ours = metric(id_scores, ood_scores)
     units = {"in percent": 100.0, "as a fraction, where ours is": 0.01}
