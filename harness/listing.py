@@ -50,7 +50,9 @@ def show(what: str, console: Console, *, data_dir: Path, params: bool = False) -
     else:
         head = ("name", "by", "parameters" if params else "what")
         rows = _plugs(KINDS[what], params)
-    table = Table(*head, box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in head:
+        table.add_column(title, overflow="fold")  # a long name is broken, never cut
     for cells in rows:
         table.add_row(*cells)
     console.print(table)
@@ -67,9 +69,11 @@ def _plugs(kind: Kind, params: bool) -> Iterator[Cells]:  # noqa: FBT001 -- one 
 def _parameters(plug: Plug) -> str:
     own = ", ".join(f"{p.name}={'required' if p.required else p.default}" for p in plug.parameters)
     translate = plug.meta.get("translate")
-    if translate is None:
+    if not callable(translate):
         return own
-    return f"{own}\n  -> {translate(plug)}" if callable(translate) else own
+    kept = ", ".join(f"{name}={value}" for name, value in plug.meta.get("native", {}).items())
+    users = f"\n  its users get {kept}" if kept else ""
+    return f"{own}{users}\n  -> {translate(plug)}"
 
 
 def _data(data_dir: Path) -> Iterator[Cells]:

@@ -198,3 +198,15 @@ def test_the_plan_is_shown_in_time():
     assert said.exit_code == 0
     assert "train Baseline" in said.output
     assert time.process_time() - started < 10
+
+
+def test_the_translation_to_each_library_is_shown_whole(monkeypatch):
+    """Catches names cut by the width of a terminal, and settings of users that are not told."""
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow = cli("ls", "attacks", "--params").output
+    assert "\u2026" not in narrow
+    monkeypatch.setenv("COLUMNS", "1000")
+    wide = cli("ls", "attacks", "--params").output
+    for name in ("torchattacks.PGD(", "art.attacks.evasion.", "foolbox.attacks.", "pyautoattack."):
+        assert name in wide
+    assert "its users get steps=10, rescale=True" in wide
