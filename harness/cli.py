@@ -74,6 +74,7 @@ class Listing(StrEnum):
     data = "data"
     adapters = "adapters"
     suites = "suites"
+    checks = "checks"
 
 
 class Form(StrEnum):

@@ -32,7 +32,7 @@ def show(what: str, console: Console, *, data_dir: Path, params: bool = False) -
 
     Args:
         what: "models", "attacks", "detectors", "corruptions", "recipes", "metrics", "data",
-            "adapters" or "suites".
+            "adapters", "suites" or "checks".
         console: where to.
         data_dir: where data sets would lie.
         params: for plugs, show parameters; for attacks, their translation to each library too.
@@ -44,6 +44,7 @@ def show(what: str, console: Console, *, data_dir: Path, params: bool = False) -
             _adapters(),
         ),
         "suites": lambda: (("suite", "title", "path"), _suites()),
+        "checks": lambda: (("check", "level", "what"), _checks()),
     }
     if what in listings:
         head, rows = listings[what]()
@@ -117,6 +118,17 @@ def _suites() -> Iterator[Cells]:
         yield path.stem, _title(path), f"suites/{path.name}"
 
 
+def _checks() -> Iterator[Cells]:
+    """What `harness explain` explains: the checks, and the known deviations of libraries."""
+    from harness.checks import CHECKS
+    from harness.crosscheck.catalogue import load
+
+    for check in CHECKS:
+        yield check.id, check.level, check.title
+    for entry in load():
+        yield entry.id, "deviation", f"{entry.library}: {entry.name}"
+
+
 def _title(path: Path) -> str:
     from harness.suite.reading import read
 
@@ -139,7 +151,7 @@ def explained(name: str) -> str:
             return checks.explain(name)
         except UnknownName as error:
             both = [*error.known, *known]
-            raise UnknownName("check or deviation", name.upper(), both) from None
+            raise UnknownName("check or deviation", name.upper(), both, listed="ls checks") from None
     return (
         f"{entry.id} {entry.name} ({entry.library} {', '.join(entry.versions)})\n\n"
         f"Differs: {entry.differs}\n\nMechanism: {entry.mechanism}\n\n"

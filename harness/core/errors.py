@@ -59,11 +59,12 @@ class UnknownName(InputError):
         what: the kind of thing, as the user calls it ("attack").
         name: what was given.
         known: the names that exist.
+        listed: the command that lists them, where they are many.
     """
 
-    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, what: str, name: str, known: Iterable[str], *, listed: str = "ls") -> None:
         self.what, self.name, self.known = what, name, sorted(known)
-        super().__init__(f"unknown {what} {name!r}. {suggest(name, self.known)}")
+        super().__init__(f"unknown {what} {name!r}. {suggest(name, self.known, listed=listed)}")
 
 
 class MissingLibrary(HarnessError):
@@ -94,7 +95,7 @@ class ContractViolation(HarnessError):
         super().__init__(f"{name}: {what}{tail}")
 
 
-def suggest(name: str, known: Iterable[str]) -> str:
+def suggest(name: str, known: Iterable[str], *, listed: str = "ls") -> str:
     """Name the nearest of `known`, then all of them if they are few.
 
     >>> suggest("pdg", ["fgsm", "pgd"])
@@ -104,5 +105,5 @@ def suggest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     meant = f"Did you mean {near[0]!r}? " if near else ""
     if len(names) > LISTED:
-        return f"{meant}There are {len(names)}: `harness ls` lists them."
+        return f"{meant}There are {len(names)}: `harness {listed}` lists them."
     return f"{meant}Known: {', '.join(names) if names else 'none'}."
