@@ -5,6 +5,7 @@ import hashlib
 import inspect
 import io
 import pickle
+import shutil
 import socket
 import struct
 import subprocess
@@ -448,6 +449,22 @@ def test_mnist_c_is_unpacked_once_checked(archive, tmp_path):
     assert data.published("fog", home)
     lines = {line.name: line for line in data.availability(home)}
     assert "(16 of 16)" in lines["mnist-c"].where
+
+
+def test_mnist_itself_stands_in_for_an_identity_that_was_left_out(archive, tmp_path, monkeypatch):
+    """Catches a download of all that is there for the one folder that is not needed."""
+    home = tmp_path / "data"
+    corrupted.fetch(home, *archive)
+    shutil.rmtree(home / "mnist_c" / "identity")
+    monkeypatch.setattr(corrupted, "fetch", lambda data_dir: pytest.fail("nothing is missing"))
+    fog = data.load("mnist-c", home, corruption="fog").test
+    assert len(fog) == 12
+    write_set(home / "MNIST" / "raw", test=14)
+    clean, mnist = data.load("mnist-c", home, corruption="identity").test, data.load("mnist", home)
+    assert (clean.name, len(clean)) == ("mnist-c/identity", 14)
+    assert clean.digest == mnist.test.digest
+    assert data.size("mnist-c", "test", home, corruption="identity") == 14
+    assert data.fingerprint("mnist-c", home, corruption="identity")
 
 
 def test_another_archive_than_the_published_one_is_refused(archive, tmp_path):
