@@ -39,12 +39,19 @@ if TYPE_CHECKING:
     from harness.core.threat import Norm
     from harness.core.types import Classifier
     from harness.results import LedgerRow
+    from harness.results.verdicts import Health
 else:
     torch = Lazy("torch")
 
 Seen = tuple[str, str, str, bool | None]
 """What is examined, what is expected, what is seen, and whether it is well; None is a remark."""
 
+ASCENTS: tuple[tuple[str, Norm], ...] = (
+    ("fgsm", "linf"),
+    ("pgd", "linf"),
+    ("fgsm", "l2"),
+    ("pgd", "l2"),
+)
 ATTAINED = 0.99  # of the closed form; rounding takes less than 1e-3
 ROWS = 32  # a power of two: a mean and a sum then differ by an exact factor
 MASKED, BROKEN = 0.5, 0.05  # robust accuracy that masking feigns at least, and that is left at most
@@ -116,7 +123,7 @@ def _closed_form(_: Path | None) -> Iterator[Seen]:
     x = torch.from_numpy(rng.uniform(0.3, 0.7, (ROWS, 1, 4, 4)).astype(np.float32))
     with torch.no_grad():
         y = model(x).argmax(1)
-    for concept, norm in (("fgsm", "linf"), ("pgd", "linf"), ("fgsm", "l2"), ("pgd", "l2")):
+    for concept, norm in ASCENTS:
         threat = Threat(norm, 0.05)  # small: the box must not be reached
         best = threat.eps * float(np.linalg.norm(weight, 1 if norm == "linf" else 2))
         shares = {
@@ -394,4 +401,4 @@ PARTS: dict[str, Callable[[Path | None], Iterator[Seen]]] = {
     "published weights": _published,
     "deviations": _deviations,
 }
-STATUS = {True: "ok", False: "FAIL", None: "note"}
+STATUS: dict[bool | None, Health] = {True: "ok", False: "FAIL", None: "note"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Health = Literal["ok", "FAIL", "note"]
 Verdict = Literal["holds", "does not hold", "undecided", "not measured"]
 LedgerVerdict = Literal[
     "identical",
@@ -140,7 +141,7 @@ class Examined:
     what: str
     expected: str
     seen: str
-    status: Literal["ok", "FAIL", "note"]
+    status: Health
     seconds: float
 
 
