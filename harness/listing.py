@@ -151,7 +151,9 @@ def explained(name: str) -> str:
             return checks.explain(name)
         except UnknownName as error:
             both = [*error.known, *known]
-            raise UnknownName("check or deviation", name.upper(), both, listed="ls checks") from None
+            raise UnknownName(
+                "check or deviation", name.upper(), both, listed="ls checks"
+            ) from None
     return (
         f"{entry.id} {entry.name} ({entry.library} {', '.join(entry.versions)})\n\n"
         f"Differs: {entry.differs}\n\nMechanism: {entry.mechanism}\n\n"
