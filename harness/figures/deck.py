@@ -80,9 +80,12 @@ class Deck:
 
     def title(self, name: str) -> str:
         """How people call a split, detector or attack."""
+        return self._titles.get(name) or name.replace("_", " ")
+
+    @cached_property
+    def _titles(self) -> dict[str, str]:
         run = self.results.run
-        titles = {one["name"]: one["title"] for one in (*run["splits"], *run["detectors"])}
-        return titles.get(name, name.replace("_", " "))
+        return {one["name"]: one["title"] for one in (*run["splits"], *run["detectors"])}
 
     @cached_property
     def datasets(self) -> dict[str, list[Record]]:
@@ -213,9 +216,10 @@ def _histograms(deck: Deck) -> list[Record]:
     return [
         {"model": one["model"], "detector": deck.title(one["detector"]), "low": _scaled(low, 1), "high": _scaled(high, 1),
          "set": "test images" if one["set"] == IN_DISTRIBUTION else deck.title(one["set"]),
-         "share": _scaled(count / max(1, sum(one["count"])), 100)}
+         "share": _scaled(count / total, 100)}
         for one in deck.results.exhibits["histograms"]
         if one["seed"] == first
+        for total in [max(1, sum(one["count"]))]
         for low, high, count in zip(one["edges"], one["edges"][1:], one["count"], strict=False)
         if count
     ]  # fmt: skip

@@ -100,7 +100,7 @@ def _detection(run: Run, rows: Sequence[Row]) -> list[Column]:
         Column(f"auroc {name}", f"AUROC {titles.get(name, name)}",
                f"Area under the ROC curve of the {scorer} score, {titles.get(name, name)}{_role(run, name)} against the test images.",
                "ood", case_text(set=name, detector=detector), "auroc", "higher", percent=False,
-               sense=f"tells {titles.get(name, name)} apart")
+               sense="tells other images apart")
         for name in ood_sets(run, rows)
     ]  # fmt: skip
 
@@ -115,11 +115,11 @@ def _calibration() -> list[Column]:
     case = case_text(scaling="none")
     return [
         Column("ece", "ECE", "Expected calibration error, 15 bins, before temperature scaling.",
-               "calibration", case, "ece", "lower", percent=False, sense="calibrated, by ECE"),
+               "calibration", case, "ece", "lower", percent=False, sense="calibrated"),
         Column("rms", "RMS error", "RMS calibration error, before temperature scaling.",
-               "calibration", case, "rms_calibration_error", "lower", percent=False, sense="calibrated, by RMS error"),
+               "calibration", case, "rms_calibration_error", "lower", percent=False, sense="calibrated"),
         Column("brier", "Brier", "Brier score in [0, 2], before temperature scaling.",
-               "calibration", case, "brier", "lower", percent=False, sense="calibrated, by Brier score"),
+               "calibration", case, "brier", "lower", percent=False, sense="calibrated"),
     ]  # fmt: skip
 
 

@@ -70,12 +70,19 @@ def findings(story: Story) -> list[Block]:
         (Text(one.id), Text(one.claim), Text(one.verdict, TONES[one.verdict]), _effect(one.effect, one.low, one.high, one.unit), Text(one.unit), Text(_decisive(one)))
         for one in found
     )  # fmt: skip
-    table = Table("claims", "The study's claims and what this run says of them.", heads, rows)
+    note = (
+        "Effect: of the deciding comparison. Positive speaks for the claim; where two are claimed to be alike it is the "
+        "first minus the second."
+    )
+    caption = "The study's claims and what this run says of them."
+    table = Table("claims", caption, heads, rows, notes=(note,))
     return [Paragraph(lead), table, *story.chart("findings", "How the comparisons behind each finding fell."), *_behind(found)]  # fmt: skip
 
 
 def _decisive(one: Finding) -> str:
-    """What a finding's note names as decisive."""
+    """The comparison that a finding's note names as decisive, or its only one."""
+    if len(one.parts) == 1:
+        return one.parts[0].what
     lead = "Decided by: "
     first = next((part for part in one.note.split(". ") if part.startswith(lead)), "")
     return first.removeprefix(lead).removesuffix(".")
