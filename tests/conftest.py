@@ -6,6 +6,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+# One thread a worker, here and in the processes that tests start: the networks are small, and two
+# workers of two threads on two cores mostly wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # The same examples on every machine, and no clock: a loaded one is slow, not wrong.
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("house")
