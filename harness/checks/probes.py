@@ -365,19 +365,21 @@ def independent(
     steps: int,
     seed: int,
 ) -> Facts:
-    """Accuracy under PGD at each budget by itself, and in the whole box (eps = 1)."""
+    """Accuracy under PGD at each budget by itself, in a quarter of the steps, and in the whole box."""
     from harness.attacks import run_attack
 
     plug = registry.get("attack", "pgd")
-    right: dict[float, np.ndarray] = {}
-    asked = {"steps": steps, "keep": "first", "arithmetic": fastest(x.device.type)}
-    for eps in [*budgets, 1.0]:
-        found = run_attack(plug, asked, model, x, y, Threat("linf", eps), seed=seed)
-        right[eps] = ~found.success
-    whole = right.pop(1.0) if 1.0 not in budgets else right[1.0]
+    asked = {"keep": "first", "arithmetic": fastest(x.device.type)}
+
+    def right(eps: float, steps: int) -> np.ndarray:
+        params = asked | {"steps": steps}
+        return ~run_attack(plug, params, model, x, y, Threat("linf", eps), seed=seed).success
+
+    whole = right(1.0, steps)
+    curve = {eps: right(eps, max(1, steps // 4)) for eps in budgets}
     return {
-        "budgets": list(right),
-        "accuracy": [float(stood.mean()) for stood in right.values()],
+        "budgets": list(curve),
+        "accuracy": [float(stood.mean()) for stood in curve.values()],
         "whole_box": float(whole.mean()),
         "stubborn": np.flatnonzero(whole).tolist(),
     }

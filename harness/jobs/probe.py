@@ -36,7 +36,7 @@ def perform(job: Job, bench: Bench) -> Done:
         model, few, labels, threat, steps=job.params["steps"], seed=seed
     )
     facts["attack"]["curve"] = probes.independent(
-        model, few, labels, job.params["budgets"], steps=job.params["steps"] // 2, seed=seed
+        model, few, labels, job.params["budgets"], steps=job.params["steps"], seed=seed
     )
     bench.progress(0.8)
     if job.params["plain"]:
