@@ -245,6 +245,18 @@ def test_dark_and_light_can_be_chosen(fresh):
     )
 
 
+# axe takes minutes for a thousand cells; of the rows of a table that look alike one is enough.
+ONE_OF_A_KIND = """
+document.querySelectorAll("tbody").forEach(body => {
+  const seen = new Set();
+  [...body.rows].forEach(row => {
+    const kind = [...row.cells].map(cell => cell.tagName + cell.className + cell.childElementCount).join();
+    seen.has(kind) ? row.remove() : seen.add(kind);
+  });
+});
+"""
+
+
 @pytest.mark.parametrize(
     ("scheme", "rules"), [("light", {}), ("dark", {"runOnly": ["color-contrast"]})]
 )
@@ -256,6 +268,7 @@ def test_axe_finds_no_serious_fault(browser, path, scheme, rules):
     opened.page.evaluate(
         "document.querySelectorAll('details').forEach(one => { one.open = true; })"
     )
+    opened.page.evaluate(ONE_OF_A_KIND)
     found = axe().run(opened.page, options=rules).response["violations"]
     serious = [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in found if one["impact"] in ("serious", "critical")]  # fmt: skip
     opened.page.close()
