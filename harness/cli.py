@@ -291,9 +291,10 @@ def main() -> None:
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_INPUT)
-    except KeyboardInterrupt:
-        print("interrupted: the same command continues where this one stopped", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+    except SystemExit as ended:
+        if ended.code == EXIT_INTERRUPTED:  # typer's answer to an interrupt, which it leaves unsaid
+            print("interrupted: the same command continues where this one stopped", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from harness.core.registry import registry
-from harness.core.types import Evidence, Split, canonical
+from harness.core.types import Evidence, Split, Use, canonical
 from harness.corruptions import corrupt
 from harness.data import fit_shape, stratified
 
@@ -125,10 +125,12 @@ class Bench:
         from harness import models
 
         digest = description["weights"]
-        facts = self.store.read(digest).facts
-        use = dict(description["network"])
-        plug = registry.get("network", use.pop("use"))
-        network = plug.function(facts["classes"], tuple(facts["shape"]), **use)
+        facts, params = self.store.read(digest).facts, dict(description["network"])
+        shape = tuple(facts["shape"])
+        # `build`, since a network draws initial weights, and nobody else's numbers may shift by it
+        network = models.build(
+            Use(params.pop("use"), params), num_classes=facts["classes"], in_shape=shape, seed=0
+        )
         weights = models.load_weights(self.store.weights(digest))
         return models.freeze(network, weights, device=self.device)
 
