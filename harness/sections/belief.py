@@ -96,7 +96,6 @@ def _effect(value: float | None, low: float | None, high: float | None, unit: st
         high,
         digits=4 if small else 2,
         signed=True,
-        status="ok" if value is not None else "skipped",
     )
 
 
@@ -176,7 +175,7 @@ def _envelope(rows: Sequence[LedgerRow]) -> list[Block]:
 
 def _share(models: Mapping[str, float]) -> Number:
     if not models:
-        return Number(None, status="skipped")
+        return Number(None, note="not compared")
     return Number(100 * sum(models.values()) / len(models), digits=1)
 
 

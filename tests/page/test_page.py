@@ -68,6 +68,11 @@ class Open:
             self.page.locator(f"#figure-{name} .drawing.drawn svg").wait_for()
         return names
 
+    def cut(self):
+        """Texts of figures that had no room, but for the name that no figure has room for."""
+        texts = self.page.locator("figure.chart svg text").all_text_contents()
+        return [text for text in texts if "\u2026" in text and not text.startswith("<img")]
+
     def column(self, place):
         """Values of a column of the summary, as shown; None for none."""
         cells = self.page.locator(f"#table-models tbody tr:not([hidden]) td:nth-child({place})")
@@ -111,6 +116,8 @@ def test_no_errors_no_requests_no_code_from_names(drawn):
 
 
 def test_nothing_is_wider_than_the_page(drawn):
+    """Catches a claim or a comparison whose end is cut off, too."""
+    assert drawn.cut() == []
     assert drawn.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
@@ -119,6 +126,7 @@ def test_a_phone_needs_no_sideways_scrolling(browser, path):
     opened = Open(browser, path, width=390)
     opened.draw()
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert opened.cut() == []
     assert opened.errors == []
     opened.page.close()
 

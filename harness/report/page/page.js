@@ -47,7 +47,7 @@
 
   // ---- figures
   const ERRORS = 1; // of vega.logger: no warnings
-  const LIGHT = { "#1b1b1b": "#ececec", "#ffffff": "#15181b", "#e4e4e4": "#33383d", "#8a8a8a": "#9aa0a6", "#6a6a6a": "#a8a8a8" };
+  const LIGHT = { "#1b1b1b": "#ececec", "#ffffff": "#15181b", "#e4e4e4": "#33383d", "#8a8a8a": "#9aa0a6", "#6a6a6a": "#a8a8a8", "#ececec": "#3a3f44" };
   function walk(node, visit) {
     if (node === null || typeof node !== "object") return;
     for (const [key, value] of Object.entries(node)) {
@@ -60,8 +60,7 @@
     const narrow = width < 560;
     walk(spec, (node, key, value) => {
       if (isDark() && typeof value === "string" && LIGHT[value]) node[key] = LIGHT[value];
-      if (narrow && key === "labelLimit" && value > 150) node[key] = 150;
-      if (narrow && key === "legend" && value && value.columns > 2) node[key] = { ...value, columns: 2 };
+      if (narrow) narrowed(spec, node, key, value);
     });
     spec.config.font = "system-ui, sans-serif";
     spec.config.axis.labelFontSize = spec.config.axis.titleFontSize = spec.config.legend.labelFontSize = 11.5;
@@ -74,14 +73,28 @@
     } else if (spec.hconcat) {
       stacked(spec, width);
     } else if (spec.height.step && typeof spec.width === "number") {
-      let room = 150; // a chart with a line a name can't fit itself: the names' room is taken off
-      walk(spec, (node, key, value) => { if (key === "labelLimit" && node.orient !== "bottom") room = Math.max(room, value); });
-      spec.width = Math.max(120, Math.min(width - Math.min(room, narrow ? 150 : 400) - 30, 620));
+      let room = 0; // a chart with a line a name can't fit itself: the names' room is taken off
+      walk([spec.layer, spec.encoding], (node, key, value) => { if (key === "labelLimit") room = Math.max(room, value); });
+      spec.width = Math.max(120, Math.min(width - Math.min(room || 150, 480) - 30, 620));
     } else if (typeof spec.width === "number") {
       spec.autosize = { type: "fit-x", contains: "padding" };
       spec.width = Math.max(300, Math.min(width - 4, spec.width + 240));
     }
     return spec;
+  }
+  // A phone has no room for long names: a claim goes by its id, a comparison stands on two lines.
+  function narrowed(spec, node, key, value) {
+    if (key === "legend" && value && value.orient === "bottom") node[key] = { ...value, columns: 2 };
+    if (key === "title" && typeof value === "string" && value.length > 34) node[key] = value.match(/.{1,34}(?:\s|$)/g);
+    if (key !== "labelLimit" || value <= 150) return;
+    if ((node.labelExpr || "").startsWith("split(")) {
+      Object.assign(node, { labelExpr: "split(datum.label, '  ')[0]", labelLimit: 40 });
+    } else if (value >= 400) {
+      Object.assign(node, { labelExpr: "split(datum.label, ' \u00b7 ')", labelFontSize: 9, labelLimit: 185 });
+      spec.height.step = 24;
+    } else {
+      node[key] = 150;
+    }
   }
   // Panels side by side wrap where there is no room; the first of each line keeps its labels.
   function stacked(spec, width) {
