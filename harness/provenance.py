@@ -177,6 +177,8 @@ def _splits(view: View) -> Iterator[SplitFacts]:
         use = dict(reference["data"])
         name = str(use.pop("use"))
         corruption = str(use.get("corruption") or reference.get("corruption", {}).get("use", ""))
+        if corruption and corruption not in view.corruptions:
+            continue  # the identity, which only a check looks at
         if corruption:
             role = "corruptions"
         elif name in near or name in far:
@@ -217,6 +219,8 @@ def _key(reference: Mapping[str, Any]) -> str:
 
 def _attack(view: View, attack: AttackSpec) -> AttackFacts:
     plug = registry.get("attack", attack.use.name)
+    params = plug.complete(attack.use.params)
+    by_rule = plug.meta.get("curve") and "arithmetic" not in attack.use.params
     budgets: set[float] = set()
     n = 0
     for who in view.everyone():
@@ -224,12 +228,14 @@ def _attack(view: View, attack: AttackSpec) -> AttackFacts:
         if job is not None:
             budgets |= set(job.params["eps"])
             n = view.plan.images.get(job.inputs["split"], 0)
+            if by_rule and params["keep"] == "first":
+                params["arithmetic"] = job.numerics["search"]
     return {
         "name": attack.name,
         "title": attack_title(attack.name, plug.name),
         "summary": plug.summary,
         "norm": attack.norm,
-        "params": {"use": plug.name, **plug.complete(attack.use.params)},
+        "params": {"use": plug.name, **params},
         "budgets": sorted(budgets),
         "n": n,
         "knowledge": "white box" if plug.meta.get("gradient", True) else "black box",

@@ -146,13 +146,14 @@ def pgd_frontier(
     budgets: Sequence[float],
     *,
     seed: int,
+    precision: Arithmetic | None = None,
     progress: Callable[[float], None] | None = None,
     **params: Any,  # noqa: ANN401 -- the parameters of the plug "pgd"
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Where each sample falls to the plug `pgd`, at all budgets together.
 
     With `keep: final` every budget is attacked on its own and final iterates count; else this is
-    the search of `security_curve`, in the arithmetic of the processor's rule unless one is given.
+    the search of `security_curve`.
 
     Args:
         model: the classifier.
@@ -161,6 +162,8 @@ def pgd_frontier(
         norm: "linf", "l2" or "l1".
         budgets: radii in pixel units, positive, in any order.
         seed: of the starts.
+        precision: arithmetic of the search directions, unless `params` name one; by the processor's
+            rule if None.
         progress: told the share that is done.
         **params: of the plug; defaults are filled in.
 
@@ -173,7 +176,7 @@ def pgd_frontier(
         return _finals(model, x, y, norm, sorted(budgets), seed, progress, given)
     arithmetic = given["arithmetic"]
     if arithmetic == "plain" and "arithmetic" not in params:
-        arithmetic = fastest(x.device.type)
+        arithmetic = precision or fastest(x.device.type)
     hunt = Hunt(
         given["steps"], given["step_size"], given["restarts"], given["loss"], arithmetic=arithmetic
     )
