@@ -82,8 +82,14 @@ def harness(place: Path, *words: str, **more) -> subprocess.Popen:
     """The command line as a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "harness.cli", *words],
-        cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more,
+        cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=_interruptible, **more,
     )  # fmt: skip
+
+
+def _interruptible() -> None:
+    """A test run in the background of a shell ignores interrupts, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_results_do_not_depend_on_store_process_or_workers(finished, place):
