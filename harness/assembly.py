@@ -87,9 +87,10 @@ def histories(view: View) -> Iterator[History]:
     for spec in view.suite.models:
         for seed in view.suite.seeds:
             record = view.record("train", Who(spec, seed), member=0) if spec.network else None
-            epochs = record.facts.get("history", []) if record and record.status == "ok" else []
-            probed = [epoch for epoch in epochs if "probe_accuracy" in epoch]
-            if epochs:
+            if record is not None and record.status == "ok":
+                # A training that collapsed was repeated; the table and this curve show the first.
+                epochs = record.facts["attempts"][0]["history"]
+                probed = [epoch for epoch in epochs if "probe_accuracy" in epoch]
                 yield _history(spec.name, seed, probed or epochs)
 
 

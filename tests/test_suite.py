@@ -104,6 +104,15 @@ def test_impossible_budget(tmp_path, eps, what):
     assert "a.yaml:4" in text
 
 
+def test_a_family_may_be_named_and_errors_still_find_the_line(tmp_path):
+    """Catches a line that is looked for under the family, which is no key of the file."""
+    named = MINIMAL + "  A then B: {family: Mixed, network: lenet5}\n"
+    suite = load(write(tmp_path, named))
+    assert [(m.name, m.family) for m in suite.models] == [("Baseline", "Baseline"), ("A then B", "Mixed")]  # fmt: skip
+    assert "a.yaml:4: unknown key 'netwrk'" in complaint(tmp_path, named.replace("Mixed, network", "Mixed, netwrk"))  # fmt: skip
+    assert "a.yaml:4: unknown network" in complaint(tmp_path, named.replace("Mixed, network: lenet5", "Mixed, network: lenet6"))  # fmt: skip
+
+
 def test_an_attack_without_budget_is_refused(tmp_path):
     assert "H60" in complaint(tmp_path, MINIMAL + "attacks: [pgd]\n")
 

@@ -63,7 +63,8 @@ def security_curves(deck: Deck) -> alt.TopLevelMixin:
 def training(deck: Deck) -> alt.TopLevelMixin:
     """Accuracy under the training probe by epoch."""
     base = alt.Chart(table("training")).transform_filter(SHOWN)
-    x = alt.X("epoch:Q", axis=alt.Axis(title="epoch", tickMinStep=1, format="d"))
+    epochs = sorted({record["epoch"] for record in deck.datasets["training"]})
+    x = alt.X("epoch:Q", axis=alt.Axis(title="epoch", values=epochs, format="d", labelOverlap=True))
     y = alt.Y("probe:Q", scale=alt.Scale(domain=[0, 100]), title="accuracy under a PGD probe (%)")
     tint = colour(deck)
     line = base.mark_line().encode(x=x, y=y, color=tint, detail="model:N")
