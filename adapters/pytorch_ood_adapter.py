@@ -40,9 +40,13 @@ ROWS = 2048  # of cached tensors at a time: DICE makes (rows, K, D) of them
 IMAGES = 256  # through the network at a time
 
 
-def _detector(name: str, *, needs: Needs, **meta: Scorer) -> Callable[[Detector], Detector]:
-    name, supplied = f"pytorch_ood/{name}", ("model", "rng")
-    return registry.register("detector", name, library=POOD, supplied=supplied, needs=needs, **meta)
+def _detector(
+    name: str, *, needs: Needs, native: Scorer | None = None
+) -> Callable[[Detector], Detector]:
+    return registry.register(
+        "detector", f"pytorch_ood/{name}", library=POOD, supplied=("model", "rng"), needs=needs,
+        native=native,
+    )  # fmt: skip
 
 
 def _metric(name: str, *, better: Better, axis: Axis = "ood") -> Callable[[Metric], Metric]:
