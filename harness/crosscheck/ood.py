@@ -119,7 +119,7 @@ def score_comparisons(
         for a, b in combinations(answers, 2):
             found.append(_scored(concept, "lockstep", a, b, inside, outside))
         for plug in plugs[1:]:
-            if "native" in plug.meta:
+            if plug.meta.get("native"):
                 native = ask(plug, partial(_native_scores, plug, inside, outside))
                 found.append(_scored(concept, "native", answers[0], native, inside, outside))
     return found
