@@ -17,6 +17,7 @@ from unittest import mock
 import numpy as np
 
 from harness.core.errors import ContractViolation, InputError, MissingLibrary, UnknownName
+from harness.core.parameters import Bound
 from harness.core.registry import Library, registry
 from harness.core.rng import global_state
 from harness.core.translation import (
@@ -361,7 +362,7 @@ def _deepfool(call: Call, steps: int, overshoot: float, candidates: int) -> dict
     }
 
 
-@attack("apgd", norms=("linf", "l2", "l1"), start=True)
+@attack("apgd", norms=("linf", "l2", "l1"), start=True, bounds={"restarts": Bound(1)})
 def apgd(
     threat: Threat,
     call: Call,
@@ -398,7 +399,7 @@ def _apgd(
     }
 
 
-@attack("square", norms=("linf", "l2"), gradient=False)
+@attack("square", norms=("linf", "l2"), gradient=False, bounds={"restarts": Bound(1)})
 def square(
     threat: Threat,
     call: Call,

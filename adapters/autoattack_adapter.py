@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.core.errors import InputError, UnknownName
+from harness.core.parameters import Bound
 from harness.core.registry import Library, registry
 from harness.core.rng import global_state
 from harness.core.translation import (
@@ -142,7 +143,7 @@ def _undisturbed() -> Generator[None]:
 attack = functools.partial(wrapped, LIBRARY, run)
 
 
-@attack("apgd", norms=("linf", "l2", "l1"), start=True)
+@attack("apgd", norms=("linf", "l2", "l1"), start=True, bounds={"restarts": Bound(1)})
 def apgd(
     threat: Threat,
     call: Call,
@@ -175,7 +176,7 @@ def apgd(
     return Translation("pyautoattack.autopgd_base.APGDAttack", given)
 
 
-@attack("square", norms=("linf", "l2", "l1"), gradient=False)
+@attack("square", norms=("linf", "l2", "l1"), gradient=False, bounds={"restarts": Bound(1)})
 def square(
     threat: Threat,
     call: Call,

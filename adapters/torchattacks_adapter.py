@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from unittest import mock
 
 from harness.core.errors import InputError, UnknownName
+from harness.core.parameters import Bound
 from harness.core.registry import Library, registry
 from harness.core.rng import global_state
 from harness.core.translation import (
@@ -276,7 +277,7 @@ def deepfool(
     return Translation("torchattacks.DeepFool", {"steps": steps, "overshoot": float(overshoot)})
 
 
-@attack("apgd", norms=("linf", "l2"), start=True)
+@attack("apgd", norms=("linf", "l2"), start=True, bounds={"restarts": Bound(1)})
 def apgd(
     threat: Threat,
     call: Call,
@@ -303,7 +304,13 @@ def apgd(
     return Translation("torchattacks.APGD", given)
 
 
-@attack("square", norms=("linf", "l2"), gradient=False, native={"rescale": True})
+@attack(
+    "square",
+    norms=("linf", "l2"),
+    gradient=False,
+    native={"rescale": True},
+    bounds={"restarts": Bound(1)},
+)
 def square(
     threat: Threat,
     call: Call,

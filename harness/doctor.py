@@ -318,9 +318,11 @@ def _last_bin_dropped() -> Seen:
 
 def _masked(_: Path | None) -> Iterator[Seen]:
     """H51: gradient masking feigns robustness to PGD, and our attacks together see through it."""
+    from harness.checks.masks import MASKS
+
     scene = _scene(64)
-    for name, wrap in MASKS.items():
-        model = _wrapped(scene.means, wrap)
+    for name, mask in MASKS.items():
+        model = mask(scene.means)
         wrong: dict[str, np.ndarray] = {}
         for title, plug, params in SUITE:
             attack, threat = registry.get("attack", plug), Threat("linf", EPS)
@@ -333,24 +335,6 @@ def _masked(_: Path | None) -> Iterator[Seen]:
         yield name, f"PGD >= {MASKED}, all <= {BROKEN}", seen, well
 
 
-def _wrapped(model: Classifier, wrap: Callable[[Classifier, torch.Tensor], torch.Tensor]) -> Classifier:  # fmt: skip
-    from harness import models
-
-    class Wrapped(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = model.module
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return wrap(model, x)
-
-    return models.freeze(Wrapped(), in_shape=(1, 28, 28))
-
-
-MASKS: dict[str, Callable[[Classifier, torch.Tensor], torch.Tensor]] = {
-    "distilled at temperature 1000": lambda model, x: 1000 * model(x),
-    "inputs of 8 levels": lambda model, x: model((x * 7).round() / 7),
-}
 SUITE = (
     ("PGD", "pgd", {"steps": 20, "restarts": 1}),
     ("margin", "pgd", {"steps": 20, "restarts": 1, "loss": "margin"}),

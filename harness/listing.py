@@ -254,7 +254,7 @@ def _use_schema(kind: Kind) -> dict[str, Any]:
 def _plug_schema(plug: Plug) -> dict[str, Any]:
     known: dict[str, Any] = {"use": {"const": plug.name}, "each": {"type": "array"}}
     for parameter in plug.parameters:
-        entry: dict[str, Any] = {"description": parameter.annotation}
+        entry: dict[str, Any] = {"description": parameter.annotation, **parameter.schema()}
         if not parameter.required and _plain(parameter.default):
             entry["default"] = parameter.default
         known[parameter.name] = entry

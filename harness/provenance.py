@@ -220,7 +220,6 @@ def _key(reference: Mapping[str, Any]) -> str:
 def _attack(view: View, attack: AttackSpec) -> AttackFacts:
     plug = registry.get("attack", attack.use.name)
     params = plug.complete(attack.use.params)
-    by_rule = plug.meta.get("curve") and "arithmetic" not in attack.use.params
     budgets: set[float] = set()
     n = 0
     for who in view.everyone():
@@ -228,8 +227,7 @@ def _attack(view: View, attack: AttackSpec) -> AttackFacts:
         if job is not None:
             budgets |= set(job.params["eps"])
             n = view.plan.images.get(job.inputs["split"], 0)
-            if by_rule and params["keep"] == "first":
-                params["arithmetic"] = job.numerics["search"]
+            params = {key: value for key, value in job.params["attack"].items() if key != "use"}
     return {
         "name": attack.name,
         "title": attack_title(attack.name, plug.name),

@@ -27,6 +27,24 @@ class Net:
         raise NotImplementedError
 
 
+class Counting(nn.Module):
+    """Counts forward and backward passes of batches; no Sequential, which ART would take apart (A1)."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module, self.forwards, self.backwards = module, 0, 0
+
+    def forward(self, x):
+        self.forwards += 1
+        out = self.module(x)
+        if out.requires_grad:
+            out.register_hook(self._count)
+        return out
+
+    def _count(self, _):
+        self.backwards += 1
+
+
 class Scaled(nn.Module):
     """Logits of a network times a factor, plus an offset."""
 

@@ -184,6 +184,24 @@ def test_the_schema_refuses_an_unknown_key(validator, place, key):
     assert not validator.is_valid(suite)
 
 
+@pytest.mark.parametrize(
+    ("use", "valid"),
+    [
+        ({"use": "pgd", "eps": 0.1, "steps": 0}, False),
+        ({"use": "pgd", "eps": 0.1, "steps": "40"}, False),
+        ({"use": "pgd", "eps": 0.1, "loss": "cross"}, False),
+        ({"use": "square", "eps": 0.1, "restarts": 0}, False),
+        ({"use": "pgd", "eps": 0.1, "restarts": 0, "step_size": None}, True),
+        ({"use": "pgd", "eps": 0.1, "steps": {"digits": 20, "other": 40}}, True),
+        ({"use": "pgd", "eps": 0.1, "loss": {"digits": "ce", "other": "dlr"}}, True),
+    ],
+)
+def test_the_schema_knows_types_and_ranges(validator, use, valid):
+    """Catches a schema that lets an editor accept what the loader refuses, or the reverse."""
+    suite = plain(SUITES / "smoke.yaml") | {"attacks": [use]}
+    assert validator.is_valid(suite) is valid
+
+
 def test_a_section_may_depend_on_the_data_set(validator):
     """Catches a schema that is stricter than the loader."""
     suite = plain(SUITES / "smoke.yaml")

@@ -80,7 +80,7 @@ def test_a_masked_model_that_is_not_seen_through_is_a_failure(break_plug):
     """Catches a doctor that is content with any attack."""
     break_plug("attack", "square", lambda f: lambda model, x, y, threat, **k: x.clone())
     seen = well(part("masked models"))
-    assert seen == {"distilled at temperature 1000": True, "inputs of 8 levels": False}
+    assert seen == {"a factor of 1000 on the logits": True, "pixels of 8 levels": False}
 
 
 def test_a_planted_fault_that_is_not_found_is_a_failure(monkeypatch):

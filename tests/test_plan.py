@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness import api
+from harness.attacks.gradients import fastest
 from harness.core.errors import DataError, ModelError
 from harness.core.types import Use, digest_of
 from harness.plan import changes, code_digest, estimate, expand
@@ -64,6 +65,25 @@ def test_ensembles_share_their_members_with_the_baseline():
     trained = [question for question in plan.answers if question.kind == "train"]
     members = [question.member for question in trained if question.model == "Baseline"]
     assert sorted(members) == list(range(10))
+
+
+def test_attacks_of_a_suite_search_in_the_fastest_arithmetic():
+    """Catches defaults that are filled in as if the suite had asked for them."""
+    plan = planned(load(SUITES / "full.yaml", data="digits"))
+    given = [job.params["attack"] for job in plan.jobs if job.kind == "attack"]
+    found = {(use["use"], use.get("arithmetic")) for use in given}
+    assert found == {("fgsm", None), ("pgd", fastest()), ("square", fastest())}
+
+
+@pytest.mark.parametrize(
+    ("said", "searched"),
+    [("arithmetic: float32", "float32"), ("keep: final", "plain"), ("keep: first", fastest())],
+)
+def test_a_suite_may_say_how_an_attack_searches(tmp_path, said, searched):
+    """Final iterates keep the bits of the libraries."""
+    suite = smoke(tmp_path, ("use: pgd,", f"use: pgd, {said},"))
+    (use,) = {str(j.params["attack"]): j.params["attack"] for j in planned(suite).jobs if j.kind == "attack" and j.params["attack"]["use"] == "pgd"}.values()  # fmt: skip
+    assert use["arithmetic"] == searched
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,7 @@ def bim(
     goal="maximise",
     gradient=True,
     curve=pgd_frontier,
+    quick=True,
 )
 def pgd(
     model: Classifier,

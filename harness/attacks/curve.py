@@ -146,7 +146,6 @@ def pgd_frontier(
     budgets: Sequence[float],
     *,
     seed: int,
-    precision: Arithmetic | None = None,
     progress: Callable[[float], None] | None = None,
     **params: Any,  # noqa: ANN401 -- the parameters of the plug "pgd"
 ) -> tuple[np.ndarray, dict[str, float]]:
@@ -162,10 +161,8 @@ def pgd_frontier(
         norm: "linf", "l2" or "l1".
         budgets: radii in pixel units, positive, in any order.
         seed: of the starts.
-        precision: arithmetic of the search directions, unless `params` name one; by the processor's
-            rule if None.
         progress: told the share that is done.
-        **params: of the plug; defaults are filled in.
+        **params: of the plug; defaults are filled in, the arithmetic by the processor's rule.
 
     Returns:
         (N,) smallest budget that broke each sample (0 wrong clean, inf never), and facts: gradients
@@ -174,9 +171,7 @@ def pgd_frontier(
     given = registry.get("attack", "pgd").complete(params)
     if given["keep"] == "final":
         return _finals(model, x, y, norm, sorted(budgets), seed, progress, given)
-    arithmetic = given["arithmetic"]
-    if arithmetic == "plain" and "arithmetic" not in params:
-        arithmetic = precision or fastest(x.device.type)
+    arithmetic = params.get("arithmetic") or fastest(x.device.type)
     hunt = Hunt(
         given["steps"], given["step_size"], given["restarts"], given["loss"], arithmetic=arithmetic
     )

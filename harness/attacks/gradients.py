@@ -15,6 +15,8 @@ where the softmax saturates.
 from __future__ import annotations
 
 import copy
+import functools
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from harness.attacks.losses import DIRECTIONS, LOSSES
@@ -83,15 +85,18 @@ def slope(
     return Slope(values.detach(), logits.detach(), gradient)
 
 
+@functools.cache
 def fastest(device: str = "cpu") -> Arithmetic:
     """The rule for the search direction: "bfloat16" where the processor multiplies it natively.
 
     On a CPU that is AVX512-BF16 or AMX; elsewhere bfloat16 is emulated and slower than float32.
+    The system is asked and not torch, which a plan does without.
     """
     if device != "cpu":
         return "bfloat16"
-    able = torch.cpu.get_capabilities()
-    return "bfloat16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
+    told = Path("/proc/cpuinfo")
+    able = set(told.read_text(encoding="utf-8").split()) if told.is_file() else set[str]()
+    return "bfloat16" if able & {"avx512_bf16", "amx_bf16"} else "float32"
 
 
 def search(
@@ -105,18 +110,44 @@ def search(
         arithmetic: see the head of this file.
         block: images at a time; by the rule of `block_size` if None.
     """
-    from harness.attacks.together import together
-
     if arithmetic == "plain":
         whole: Search = lambda x, y, loss: slope(model, x, y, loss)  # noqa: E731 -- a Search
         return _Blocks(whole, block) if block else whole
+    return _Blocks(_fast(model, x, arithmetic), block or block_size(x), _noted(model))
+
+
+def forward(
+    model: Classifier, x: torch.Tensor, arithmetic: Arithmetic
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Images to (N, K) logits in an arithmetic, without gradients; the arguments as in `search`.
+
+    For points of which few matter; those are for the model itself to judge.
+    """
+    if arithmetic == "plain":
+        return model
+    fast, size, note = _fast(model, x, arithmetic), block_size(x), _noted(model)
+
+    def logits(points: torch.Tensor) -> torch.Tensor:
+        if note is not None:
+            note(forwards=len(points), backwards=0)
+        return torch.cat([fast.logits(part) for part in points.split(size)])
+
+    return logits
+
+
+def _noted(model: Classifier) -> Callable[..., None] | None:
+    return getattr(model, "note", None)
+
+
+def _fast(model: Classifier, x: torch.Tensor, arithmetic: Arithmetic) -> WrittenOut | Copied:
+    from harness.attacks.together import together
+
     _keep_memory()
     inner: Classifier = getattr(model, "inner", model)
     network = (together(inner) if x.device.type != "cpu" else None) or inner.module
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[arithmetic]
     few = x[:EXAMPLES]
-    fast = written_out(network, few, dtype) or Copied(network, few, dtype)
-    return _Blocks(fast, block or block_size(x), getattr(model, "note", None))
+    return written_out(network, few, dtype) or Copied(network, few, dtype)
 
 
 def _keep_memory() -> None:
@@ -178,6 +209,11 @@ class WrittenOut:
         with torch.no_grad():
             return Slope(values, logits, self.program.backward(kept, above))
 
+    def logits(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, K) float32."""
+        with torch.no_grad():
+            return self.program.forward(x, keep=False)[0]
+
 
 def at_logits(
     logits: torch.Tensor, y: torch.Tensor, loss: Loss
@@ -206,7 +242,6 @@ def block_size(x: torch.Tensor) -> int:
     Larger blocks take their memory from the system and give it back at every operation; smaller
     ones spend their time between operations.
 
-
     >>> import torch
     >>> [block_size(torch.empty(1, *shape)) for shape in ((1, 28, 28), (3, 32, 32), (3, 224, 224))]
     [128, 32, 8]
@@ -230,6 +265,11 @@ class Copied:
     def __call__(self, x: torch.Tensor, y: torch.Tensor, loss: Loss) -> Slope:
         """The slope at `x`."""
         return slope(self._logits, x, y, loss, losses=DIRECTIONS)
+
+    def logits(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, K) float32."""
+        with torch.no_grad():
+            return self._logits(x)
 
     def _logits(self, x: torch.Tensor) -> torch.Tensor:
         if self.dtype == torch.float32:

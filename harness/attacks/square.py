@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from harness.attacks.gradients import forward
 from harness.attacks.losses import cross_entropy, margin
 from harness.core.errors import InputError
 from harness.core.lazy import Lazy
@@ -34,6 +35,7 @@ TILES = 5  # a side: the L2 attack starts from this many bumps
     goal="maximise",
     gradient=False,
     bounds={"restarts": Bound(1)},
+    quick=True,
 )
 def square(
     model: Classifier,
@@ -46,6 +48,7 @@ def square(
     p_init: float = 0.8,
     loss: Literal["margin", "ce"] = "margin",
     rescale: bool = False,
+    arithmetic: Literal["plain", "float32", "bfloat16"] = "plain",
     rng: torch.Generator,
 ) -> torch.Tensor:
     """Square attack: repaint a random square, keep it if the true class loses ground.
@@ -65,6 +68,8 @@ def square(
         loss: what must fall: the margin of the true class, or its log-probability.
         rescale: stretch the schedule of square sizes, made for 10,000 queries, over `queries`. The
             official AutoAttack does not.
+        arithmetic: in which losses are compared, see `gradients`; a wrong point counts only if the
+            model itself is wrong there.
         rng: draws the squares.
 
     Returns:
@@ -81,7 +86,8 @@ def square(
             f"got {queries}, {restarts}, {p_init}"
         )
     result = x.clone()
-    hunt = _Hunt(model, y, cross_entropy if loss == "ce" else margin)
+    quick = forward(model, x, arithmetic)
+    hunt = _Hunt(model, quick, y, cross_entropy if loss == "ce" else margin)
     with torch.no_grad():
         rows = (model(x).argmax(1) == y).nonzero().squeeze(1)
         for _ in range(restarts):
@@ -105,13 +111,19 @@ class _Hunt(NamedTuple):
     """Whom the search asks, and what must rise."""
 
     model: Classifier
+    quick: Callable[
+        [torch.Tensor], torch.Tensor
+    ]  # the same network in the arithmetic of the search
     y: torch.Tensor
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
     def ask(self, z: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Whether each point is wrong (or on the boundary), and its loss."""
-        logits, y = self.model(z), self.y[rows]
-        return margin(logits, y) >= 0, self.loss(logits, y)
+        logits, y = self.quick(z), self.y[rows]
+        wrong = margin(logits, y) >= 0
+        if self.quick is not self.model and bool(wrong.any()):
+            wrong[wrong.clone()] = margin(self.model(z[wrong]), y[wrong]) >= 0
+        return wrong, self.loss(logits, y)
 
 
 def _search(

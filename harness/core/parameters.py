@@ -42,6 +42,16 @@ class Bound:
             return self.low < value < self.high
         return self.low <= value <= self.high
 
+    def schema(self) -> dict[str, float]:
+        """The same in JSON Schema.
+
+        >>> Bound(0, open=True).schema()
+        {'exclusiveMinimum': 0}
+        """
+        names = ("exclusiveMinimum", "exclusiveMaximum") if self.open else ("minimum", "maximum")
+        ends = zip(names, (self.low, self.high), strict=True)
+        return {name: end for name, end in ends if math.isfinite(end)}
+
     def __str__(self) -> str:
         if self.high == math.inf:
             return f"above {self.low:g}" if self.open else f"at least {self.low:g}"
@@ -119,6 +129,21 @@ class Parameter:
             return f"{self.name} must be {self.bound}, got {value!r}"
         return ""
 
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema of its values; any mapping, too, since one may depend on the data set.
+
+        >>> Parameter("steps", "int | None", bound=Bound(1)).schema()
+        {'type': ['integer', 'null', 'object'], 'minimum': 1}
+        """
+        kinds, choices = _json_types(ast.parse(self.annotation, mode="eval").body)
+        if choices:
+            return {"anyOf": [{"enum": choices}, {"type": [*kinds, "object"]}]}
+        if not kinds:
+            return {}
+        ends = self.bound.schema() if self.bound else {}
+        known: dict[str, Any] = {"type": sorted({*kinds, "object"}), **ends}
+        return known | ({"items": ends} if ends and "array" in kinds else {})
+
 
 def parameters(
     function: Callable[..., Any], supplied: tuple[str, ...], bounds: Mapping[str, Bound]
@@ -193,12 +218,41 @@ def _fits(value: object, kind: ast.expr) -> bool:
 def _fits_inside(value: object, outer: str, inner: ast.expr) -> bool:
     """Whether a value is one of a Literal's choices, or a list of a type's items."""
     if outer == "Literal":
-        written = inner.elts if isinstance(inner, ast.Tuple) else [inner]
-        choices: list[object] = [ast.literal_eval(choice) for choice in written]
-        return any(type(value) is type(choice) and value == choice for choice in choices)
+        return any(type(value) is type(choice) and value == choice for choice in _choices(inner))
     items = _items(value)
     if outer == "list":
         return items is not None and all(_fits(item, inner) for item in items)
     if outer == "tuple" and isinstance(inner, ast.Tuple):
         return items is not None and len(items) == len(inner.elts) and all(map(_fits, items, inner.elts))  # fmt: skip
     return isinstance(value, PLAIN.get(outer, object))
+
+
+def _choices(inner: ast.expr) -> list[object]:
+    """What a Literal allows."""
+    return [
+        ast.literal_eval(one) for one in (inner.elts if isinstance(inner, ast.Tuple) else [inner])
+    ]
+
+
+JSON_TYPES = {
+    "int": "integer", "float": "number", "str": "string", "bool": "boolean", "dict": "object",
+    "list": "array", "tuple": "array",
+}  # fmt: skip
+
+
+def _json_types(kind: ast.expr) -> tuple[list[str], list[object]]:
+    """JSON's names of a type, and the choices of a Literal; none of what is the plug's own to judge."""
+    match kind:
+        case ast.BinOp(left=left, right=right):
+            sides = _json_types(left), _json_types(right)
+            if any(side == ([], []) for side in sides):
+                return [], []
+            return [*sides[0][0], *sides[1][0]], [*sides[0][1], *sides[1][1]]
+        case ast.Constant(value=None):
+            return ["null"], []
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
+            return [], _choices(inner)
+        case ast.Subscript(value=ast.Name(id=name)) | ast.Name(id=name) if name in JSON_TYPES:
+            return [JSON_TYPES[name]], []
+        case _:
+            return [], []

@@ -115,14 +115,18 @@ def lockstep(
         seed: of the start.
         random_start: whether all start from one uniform point of the ball instead of x itself.
     """
-    step = 2.5 * threat.eps / spec["steps"]
-    whole = {**spec, "step_size": step, **LOCKSTEP[plugs[0].concept]}
+    whole = spelled(plugs[0].concept, spec, threat)
     noise = start(x, threat, seed) if random_start else None
     for plug in plugs:
         if noise is not None and not plug.meta.get("start", plug.library is None):
             yield Ran(plug.implementation, "not comparable", "takes no start from outside")
             continue
         yield _ran(plug, whole, model, x, y, threat, seed=seed, noise=noise)
+
+
+def spelled(concept: str, spec: Mapping[str, Any], threat: Threat) -> dict[str, Any]:
+    """All parameters of a lockstep run: the shared ones, the step, and what the concept fixes."""
+    return {**spec, "step_size": 2.5 * threat.eps / spec["steps"], **LOCKSTEP[concept]}
 
 
 def native(

@@ -78,7 +78,7 @@ def _nested(
     """All budgets together: what falls at one falls at every larger one."""
     first, facts = plug.meta["curve"](
         model, shown.x, shown.y, job.params["norm"], job.params["eps"], seed=job.seed,
-        precision=job.numerics["search"], progress=bench.progress, **params,
+        progress=bench.progress, **params,
     )  # fmt: skip
     budgets = np.array(job.params["eps"])
     return {"eps": budgets, "broken": first[:, None] <= budgets[None, :]}, facts

@@ -8,7 +8,7 @@ from harness.core.registry import registry
 from harness.core.types import Use, digest_of
 from harness.corruptions import MNIST_C
 from harness.plan import cost
-from harness.plan.drafting import completed
+from harness.plan.drafting import completed, searching
 from harness.plan.types import Question
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def attacked(draft: Draft, spec: ModelSpec, seed: int, attack: AttackSpec) -> No
     """One attack at all its budgets."""
     params, inputs, needs = draft.about(spec, seed)
     reference, budgets = draft.attack_split(attack.images), _budgets(draft, spec, attack)
-    use = completed("attack", attack.use)
+    use = searching(attack.use, cost.numerics(draft.device)["search"])
     params |= {"attack": use, "norm": attack.norm, "eps": list(budgets), "split": reference}
     draft.add(
         Question("attack", spec.name, seed, f"{attack.name} {attack.norm}"),

@@ -6,10 +6,10 @@ of a server processor; they order jobs well and are within a factor of two elsew
 
 from __future__ import annotations
 
-import functools
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from harness.attacks.gradients import fastest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,21 +35,8 @@ def numerics(device: str) -> dict[str, Any]:
         "threads": 1,
         "predict_batch": 500,
         "attack_batch": 256,
-        "search": search_arithmetic(device),
+        "search": fastest(device),
     }
-
-
-@functools.cache
-def search_arithmetic(device: str) -> str:
-    """Arithmetic of a search direction: "bfloat16" where the processor multiplies it natively.
-
-    Read without torch, which a plan does without. Success is judged in float32 in any case.
-    """
-    if device != "cpu":
-        return "bfloat16"
-    told = Path("/proc/cpuinfo")
-    able = set(told.read_text(encoding="utf-8").split()) if told.is_file() else set()
-    return "bfloat16" if able & {"avx512_bf16", "amx_bf16"} else "float32"
 
 
 def _width(spec: ModelSpec) -> float:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from harness.attacks.gradients import Arithmetic
     from harness.core.registry import Kind
     from harness.suite import ModelSpec, Suite
 
@@ -166,3 +167,14 @@ class Draft:
 def completed(kind: Kind, use: Use) -> dict[str, Any]:
     """A use with every default filled in, as plain data."""
     return {"use": use.name, **registry.get(kind, use.name).complete(use.params)}
+
+
+def searching(use: Use, rule: Arithmetic) -> dict[str, Any]:
+    """An attack with every default filled in, which searches by `rule` unless the suite says how.
+
+    That holds for attacks that were measured to find as much so (`quick` where they are
+    registered); those whose final iterates count keep the bits of the libraries.
+    """
+    plug, whole = registry.get("attack", use.name), completed("attack", use)
+    quick = plug.meta.get("quick", False) and whole.get("keep") != "final"
+    return whole | ({"arithmetic": rule} if quick and "arithmetic" not in use.params else {})

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from small_nets import (
+    Counting,
     Net,
     gradient,
     held_out,
@@ -36,24 +37,6 @@ def _seeded():
     """The library draws from the global generators of NumPy and torch."""
     with global_state(0):
         yield
-
-
-class Plain(nn.Module):
-    """Hides a Sequential from ART (A1) and counts passes of batches."""
-
-    def __init__(self, module):
-        super().__init__()
-        self.module, self.forwards, self.backwards = module, 0, 0
-
-    def forward(self, x):
-        self.forwards += 1
-        out = self.module(x)
-        if out.requires_grad:
-            out.register_hook(self._count)
-        return out
-
-    def _count(self, _):
-        self.backwards += 1
 
 
 def classifier(module, reduction="mean", clip_values=(0.0, 1.0)):
@@ -101,12 +84,12 @@ def test_a1_the_forward_of_a_sequential_subclass_is_skipped():
         assert (seen - model(x)).abs().max() > 1
         assert torch.equal(seen, standard()(x))
     assert torch.equal(
-        torch.from_numpy(classifier(Plain(model)).predict(x.numpy())), model(x).detach()
+        torch.from_numpy(classifier(Counting(model)).predict(x.numpy())), model(x).detach()
     )
 
 
 def test_a4_predict_advances_the_generator_of_torch():
-    estimator, (x, y) = classifier(Plain(standard().module)), arrays(4)
+    estimator, (x, y) = classifier(Counting(standard().module)), arrays(4)
     before = torch.random.get_rng_state()
     estimator.loss_gradient(x, np.eye(10)[y])
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -129,7 +112,7 @@ def test_a19_gradients_are_left_in_the_parameters():
 def test_a20_float64_is_refused_or_fails_after_the_work_is_done():
     x, y = arrays(4)
     wide = x.astype(np.float64)
-    model = Plain(standard().module)
+    model = Counting(standard().module)
     assert (
         evasion.FastGradientMethod(classifier(model), eps=0.1).generate(wide, y).dtype == np.float32
     )
@@ -141,14 +124,14 @@ def test_a20_float64_is_refused_or_fails_after_the_work_is_done():
     net = standard().module.double()
     try:
         with pytest.raises(RuntimeError, match=r"(?i)double|float"):
-            evasion.FastGradientMethod(classifier(Plain(net)), eps=0.1).generate(x, y)
+            evasion.FastGradientMethod(classifier(Counting(net)), eps=0.1).generate(x, y)
     finally:
         net.float()
 
 
 def test_a17_without_clip_values_nothing_is_clipped():
     x, y = arrays(8)
-    free = classifier(Plain(standard().module), clip_values=None)
+    free = classifier(Counting(standard().module), clip_values=None)
     found = evasion.ProjectedGradientDescent(free, eps=0.3, max_iter=5, verbose=False).generate(
         x, y
     )
@@ -161,8 +144,8 @@ def test_a17_without_clip_values_nothing_is_clipped():
 def test_a2_autoattack_needs_a_package_that_it_does_not_use():
     x, y = arrays(4)
     attack = evasion.AutoAttack(
-        classifier(Plain(standard().module)),
-        attacks=[evasion.FastGradientMethod(classifier(Plain(standard().module)), eps=0.1)],
+        classifier(Counting(standard().module)),
+        attacks=[evasion.FastGradientMethod(classifier(Counting(standard().module)), eps=0.1)],
     )
     assert attack.parallel_pool_size == 0
     with (
@@ -181,7 +164,7 @@ def test_a2_autoattack_needs_a_package_that_it_does_not_use():
 
 
 def test_a2b_autoattack_is_another_composition_than_the_official_one():
-    own = evasion.AutoAttack(classifier(Plain(standard().module)), eps=0.1)
+    own = evasion.AutoAttack(classifier(Counting(standard().module)), eps=0.1)
     parts = [
         (type(part).__name__, part.max_iter, getattr(part, "loss_type", None), part.targeted)
         for part in own.attacks
@@ -207,7 +190,7 @@ def _apgd(net, x, y, eps, **options):
         "loss_type": "cross_entropy",
         "batch_size": len(x),
     } | options
-    return evasion.AutoProjectedGradientDescent(classifier(Plain(net.module)), **given).generate(
+    return evasion.AutoProjectedGradientDescent(classifier(Counting(net.module)), **given).generate(
         x, y
     )
 
@@ -256,7 +239,7 @@ def test_a3b_apgd_keeps_the_last_iterate_instead_of_any_that_was_wrong():
 
 
 def test_a21_apgd_builds_a_second_classifier_without_the_optimiser():
-    module = Plain(standard().module)
+    module = Counting(standard().module)
     given = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
     estimator = PyTorchClassifier(
         module,
@@ -279,7 +262,7 @@ def test_a21_apgd_builds_a_second_classifier_without_the_optimiser():
 
 def _pgd(net, x, y, reduction="mean", **options):
     given = {"eps": 0.3, "eps_step": 0.05, "max_iter": 10, "batch_size": len(x), "verbose": False}
-    estimator = classifier(Plain(net.module), reduction)
+    estimator = classifier(Counting(net.module), reduction)
     return evasion.ProjectedGradientDescent(estimator, **(given | options)).generate(x, y)
 
 
@@ -312,7 +295,7 @@ def test_a6_images_outside_the_box_stay_outside():
     x, y = arrays(16)
     x = x * 1.4 - 0.2
     for found in (
-        evasion.FastGradientMethod(classifier(Plain(standard().module)), eps=0.1).generate(x, y),
+        evasion.FastGradientMethod(classifier(Counting(standard().module)), eps=0.1).generate(x, y),
         _pgd(standard(), x, y, eps=0.1),
     ):
         assert found.min() == pytest.approx(-0.1, abs=1e-6)
@@ -331,7 +314,7 @@ def test_a7b_deepfool_never_looks_at_the_labels():
     net = standard()
     x, y = wrong_rows(net)
     attack = evasion.DeepFool(
-        classifier(Plain(net.module)), max_iter=20, batch_size=32, verbose=False
+        classifier(Counting(net.module)), max_iter=20, batch_size=32, verbose=False
     )
     found = attack.generate(x, y)
     assert right(net, found, y) > 0.2
@@ -346,7 +329,7 @@ def test_a8_fgm_keeps_one_restart_for_the_whole_batch():
     """Rows that only another restart broke are lost; with no success at all, x comes back."""
     x, y = arrays(48)
     net = robust()
-    estimator = classifier(Plain(net.module))
+    estimator = classifier(Counting(net.module))
 
     def fgm(restarts, eps=0.15):
         given = {"eps": eps, "eps_step": eps, "num_random_init": restarts, "batch_size": 48}
@@ -373,7 +356,7 @@ def test_a10_the_loss_is_whatever_the_classifier_was_built_with():
 
     def fgm(reduction, size):
         attack = evasion.FastGradientMethod(
-            classifier(Plain(net.module), reduction), eps=0.3, batch_size=size
+            classifier(Counting(net.module), reduction), eps=0.3, batch_size=size
         )
         return torch.from_numpy(attack.generate(x.numpy(), y.numpy()))
 
@@ -383,7 +366,7 @@ def test_a10_the_loss_is_whatever_the_classifier_was_built_with():
 
 
 def test_a12_a_budget_must_be_a_python_number():
-    estimator = classifier(Plain(standard().module))
+    estimator = classifier(Counting(standard().module))
     for kind in (evasion.FastGradientMethod, evasion.ProjectedGradientDescent):
         with pytest.raises(TypeError, match="must have the same type"):
             kind(estimator, eps=np.float32(0.1), eps_step=np.float32(0.1))
@@ -402,7 +385,7 @@ def test_a13_tied_logits_give_a_label_of_two_classes():
 def test_a18_restarts_of_pgd_are_judged_by_a_change_of_prediction():
     """Not by y: a wrong row that a restart makes right counts as a success. NumPy 2 warns besides."""
     x, y = wrong_rows(standard())
-    estimator = classifier(Plain(standard().module))
+    estimator = classifier(Counting(standard().module))
     clean = estimator.predict(x).argmax(1)
     assert (clean != y).all()
     moved = x[np.roll(np.arange(len(x)), 1)]
@@ -432,7 +415,7 @@ def test_a14_square_in_l2_divides_by_the_budget_that_it_should_multiply_by():
     other = _plug("torchattacks/square", x, y, threat, model=net, queries=400, rescale=True)
     assert robust_accuracy(net, found, y) > robust_accuracy(net, other, y) + 0.15
     attack = evasion.SquareAttack(
-        classifier(Plain(net.module)), norm=2, eps=1.5, max_iter=30, verbose=False
+        classifier(Counting(net.module)), norm=2, eps=1.5, max_iter=30, verbose=False
     )
     with np.errstate(divide="raise"), pytest.raises(FloatingPointError, match="divide by zero"):
         attack.generate(x.numpy(), y.numpy())
@@ -440,7 +423,9 @@ def test_a14_square_in_l2_divides_by_the_budget_that_it_should_multiply_by():
 
 def test_a16_the_schedule_of_square_is_stretched_over_its_iterations():
     """Official AutoAttack counts iterations as they are: at 250 of 500 its squares are 16 times larger."""
-    attack = evasion.SquareAttack(classifier(Plain(standard().module)), max_iter=500, verbose=False)
+    attack = evasion.SquareAttack(
+        classifier(Counting(standard().module)), max_iter=500, verbose=False
+    )
     official = pytest.importorskip("pyautoattack.square").SquareAttack(
         None, n_queries=500, resc_schedule=False
     )
@@ -455,7 +440,7 @@ def test_a24_deepfool_overshoots_once_at_the_end():
 
     def moved(overshoot):
         attack = evasion.DeepFool(
-            classifier(Plain(standard().module)),
+            classifier(Counting(standard().module)),
             epsilon=overshoot,
             batch_size=8,
             max_iter=20,
@@ -468,7 +453,7 @@ def test_a24_deepfool_overshoots_once_at_the_end():
 
 def test_a25_cw_searches_along_each_gradient_instead_of_using_adam():
     x, y = arrays(4)
-    model = Plain(standard().module)
+    model = Counting(standard().module)
     attack = evasion.CarliniL2Method(
         classifier(model),
         max_iter=1,
@@ -502,7 +487,7 @@ PASSES = [
 @pytest.mark.parametrize(("name", "options", "forwards", "backwards"), PASSES)
 def test_passes_of_the_model(name, options, forwards, backwards):
     """Square needs three passes forward a step, the others two more for a line of the log."""
-    model = Plain(robust().module)
+    model = Counting(robust().module)
     steps = {} if name == "SquareAttack" else {"eps_step": 0.01}
     getattr(evasion, name)(classifier(model), eps=0.01, **steps, **options).generate(*arrays(16))
     extra = 1 if name == "AutoProjectedGradientDescent" else 0
@@ -523,13 +508,15 @@ def test_a22_misclassified_rows_are_attacked_or_returned_clean():
     }
     clean = ("CarliniL2Method", "AutoProjectedGradientDescent", "SquareAttack")
     for name, given in options.items():
-        found = getattr(evasion, name)(classifier(Plain(standard().module)), **given).generate(x, y)
+        found = getattr(evasion, name)(classifier(Counting(standard().module)), **given).generate(
+            x, y
+        )
         assert np.array_equal(found, x) == (name in clean), name
 
 
 def test_a23_images_must_be_arrays_and_labels_may_have_three_shapes():
     x, y = arrays(4)
-    attack = evasion.FastGradientMethod(classifier(Plain(standard().module)), eps=0.1)
+    attack = evasion.FastGradientMethod(classifier(Counting(standard().module)), eps=0.1)
     expected = attack.generate(x, y)
     for labels in (y[:, None], np.eye(10, dtype=np.float32)[y]):
         assert np.array_equal(attack.generate(x, labels), expected)

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 import torch
-from small_nets import Net, Scaled, held_out, robust, standard, untrained
+from small_nets import Counting, Net, Scaled, held_out, robust, standard, untrained
 from torch import nn
 
 from harness.core.rng import global_state
@@ -30,24 +30,6 @@ def _as_it_was():
         yield
     sys.settrace(tracer)
     checks.funcs.update(counted)
-
-
-class Counting(nn.Module):
-    """Counts passes of batches."""
-
-    def __init__(self, module):
-        super().__init__()
-        self.module, self.forwards, self.backwards = module, 0, 0
-
-    def forward(self, x):
-        self.forwards += 1
-        out = self.module(x)
-        if out.requires_grad:
-            out.register_hook(self._count)
-        return out
-
-    def _count(self, _):
-        self.backwards += 1
 
 
 def _small(model, *, attacks=("apgd-ce",), steps=3, seed=0, eps=0.1):

@@ -13,6 +13,7 @@ from unittest import mock
 import pytest
 import torch
 from small_nets import (
+    Counting,
     gradient,
     held_out,
     pgd,
@@ -37,24 +38,6 @@ def _seeded():
     """The library draws from the global generator of torch."""
     with global_state(0):
         yield
-
-
-class Counting(nn.Module):
-    """Counts passes of batches."""
-
-    def __init__(self, module):
-        super().__init__()
-        self.module, self.forwards, self.backwards = module, 0, 0
-
-    def forward(self, x):
-        self.forwards += 1
-        out = self.module(x)
-        if out.requires_grad:
-            out.register_hook(self._count)
-        return out
-
-    def _count(self, _):
-        self.backwards += 1
 
 
 def model(module):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from small_nets import (
+    Counting,
     Net,
     Scaled,
     gradient,
@@ -37,24 +38,6 @@ def _seeded():
     """The library draws from, and seeds, the global generators."""
     with global_state(0):
         yield
-
-
-class Counting(nn.Module):
-    """Counts forward and backward passes of batches."""
-
-    def __init__(self, module):
-        super().__init__()
-        self.module, self.forwards, self.backwards = module, 0, 0
-
-    def forward(self, x):
-        self.forwards += 1
-        out = self.module(x)
-        if out.requires_grad:
-            out.register_hook(self._count)
-        return out
-
-    def _count(self, _):
-        self.backwards += 1
 
 
 def _plug(name, x, y, threat, *, model=None, noise=None, **params):

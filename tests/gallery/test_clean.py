@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from harness import metrics, models
-from harness.checks import CHECKS, probes, raised
+from harness.checks import CHECKS, probes, raised, trials
 from harness.core.registry import registry
 from harness.core.rng import global_state
 from harness.core.threat import Threat
@@ -55,8 +55,8 @@ def kinds(seed):
 
 def alarms(model, x, y, seed):
     """Complaints about a model and the search on it that would be false."""
-    found = raised("model", probes.probe(model, x, y, seed) | probes.at_eps_zero(model, x, y, seed))
-    searched, _ = probes.search(model, x, y, Threat("linf", 0.1), steps=10, seed=seed)
+    found = raised("model", probes.probe(model, x, y, seed) | trials.at_eps_zero(model, x, y, seed))
+    searched, _ = trials.search(model, x, y, Threat("linf", 0.1), steps=10, seed=seed)
     found += [one for one in raised("attack", searched) if one.check not in SEARCH]
     return [one for one in found if one.level != "INFO"]
 

@@ -32,10 +32,7 @@ else:
 SAME = 2e-5  # of a pixel: the same image, but for rounding
 REPRODUCED = 0.95  # of the rows, that a hypothesis must give bit for bit but for rounding
 BETTER = 2  # rows, by which it must beat the run without a fault
-FEW, HALF = (
-    8,
-    0.5,
-)  # differing rows on which a hypothesis is tried first, and the share it must give
+FEW, HALF = 8, 0.5  # differing rows on which a hypothesis is tried first; the share it must give
 NAMED = {1 / 255: "1/255", 255.0: "255", 0.5: "half", 2.0: "twice", 0.1: "a tenth of"}
 
 

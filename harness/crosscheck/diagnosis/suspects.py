@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.core.registry import OURS
-from harness.crosscheck.attacks import LOCKSTEP, start
+from harness.crosscheck.attacks import spelled, start
 from harness.crosscheck.diagnosis.images import cause
 from harness.crosscheck.diagnosis.watching import Case
 from harness.crosscheck.verdicts import pairs
@@ -57,7 +57,6 @@ def lockstep_case(
     random_start: bool,
 ) -> Case:
     """What `attacks.lockstep` gives to every implementation; the arguments are its own."""
-    step = 2.5 * threat.eps / spec["steps"]
-    whole = {**spec, "step_size": step, **LOCKSTEP[concept]}
+    whole = spelled(concept, spec, threat)
     noise = start(x, threat, seed) if random_start else None
     return Case(model, x, y, threat, whole, seed, noise)
