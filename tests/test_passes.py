@@ -8,6 +8,7 @@ from torch import nn
 from harness import models
 from harness.attacks.gradients import slope, written_out
 from harness.attacks.losses import DIRECTIONS
+from harness.attacks.tracing import trace
 from harness.core.rng import global_state
 from harness.core.types import Use
 
@@ -41,6 +42,30 @@ def residual() -> nn.Module:
         return models.freeze(Residual()).module
 
 
+class Twins(nn.Module):
+    """Two first layers of different padding, one of another pooling, and one that nobody reads."""
+
+    in_shape = GREY
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.outer, self.rough, self.idle = (
+            nn.Conv2d(1, 4, 3, padding=padding) for padding in (0, 1, 0, 0)
+        )
+        self.head = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        F.max_pool2d(F.relu(self.idle(x)), 2)
+        inner = F.max_pool2d(F.relu(self.inner(x)), 2)
+        outer, rough = F.max_pool2d(F.relu(self.outer(x)), 2), F.max_pool2d(self.rough(x), 2)
+        return self.head((inner.mean((2, 3)) + outer.mean((2, 3))) * rough.mean((2, 3)))
+
+
+def twins() -> nn.Module:
+    with global_state(0):
+        return models.freeze(Twins()).module
+
+
 NETWORKS = {
     "lenet5": lambda: built("lenet5").module,
     "lenet5-large": lambda: built("lenet5-large").module,
@@ -48,6 +73,7 @@ NETWORKS = {
     "ensemble": lambda: models.Ensemble([built("lenet5", seed) for seed in range(3)]).module,
     "mixed ensemble": lambda: models.Ensemble([built("lenet5"), built("lenet5-large")]).module,
     "residual": residual,
+    "twins": twins,
 }
 
 
@@ -71,6 +97,14 @@ def test_the_slope_is_that_of_autograd(name, loss):
     torch.testing.assert_close(ours.loss, wanted.loss, rtol=1e-4, atol=1e-5)
     scale = wanted.gradient.abs().max()
     torch.testing.assert_close(ours.gradient / scale, wanted.gradient / scale, rtol=0, atol=1e-4)
+
+
+def test_an_ensemble_cuts_its_patches_once():
+    """Catches members that each cut and put back the patches of the same images."""
+    network = NETWORKS["ensemble"]()
+    lines = trace(network, images(network)[0], torch.float32).lines
+    (first,) = (line for line in lines if 0 in line.reads)
+    assert len(first.writes) == 3
 
 
 @pytest.mark.parametrize("name", ["lenet5", "padded", "ensemble"])

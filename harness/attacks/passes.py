@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from torch import nn
 
@@ -30,12 +30,12 @@ aten = torch.ops.aten
 class Op(Protocol):
     """One operation: values in, a value out, and what its gradient needs later."""
 
-    def forward(self, *given: torch.Tensor, keep: bool) -> tuple[torch.Tensor, Tensors]:
-        """Output, and what `backward` wants to see (nothing unless `keep`)."""
+    def forward(self, *given: torch.Tensor, keep: bool) -> tuple[torch.Tensor | Tensors, Tensors]:
+        """Output or outputs, and what `backward` wants to see (nothing unless `keep`)."""
         ...
 
-    def backward(self, kept: Tensors, gradient: torch.Tensor) -> Tensors:
-        """Gradient with respect to each input."""
+    def backward(self, kept: Tensors, *gradients: torch.Tensor) -> Tensors:
+        """Gradient with respect to each input, from that with respect to each output."""
         ...
 
 
@@ -55,7 +55,8 @@ class Conv:
         )
         return out, (x,) if keep else ()
 
-    def backward(self, kept: Tensors, gradient: torch.Tensor) -> Tensors:
+    def backward(self, kept: Tensors, *gradients: torch.Tensor) -> Tensors:
+        (gradient,) = gradients
         (x,) = kept
         to_input, _, _ = aten.convolution_backward(
             gradient.to(self.weight.dtype), x, self.weight, None, self.stride, self.padding,
@@ -70,18 +71,20 @@ class PatchPool:
     A pooled value sees a patch one pixel larger than the filter. Each of the four places in its
     window is the patch times filters shifted within it, so that four products of shape
     (patches, pixels) x (pixels, filters) give four planes, whose maximum is the pooled layer.
+
+    Several layers may read the same images, as in an ensemble: patches are cut and put back once.
+
+    Args:
+        layers: of one geometry; there is an output for each.
+        dtype: of the arithmetic.
+        relu: whether the positive part is taken.
     """
 
-    def __init__(self, layer: nn.Conv2d, dtype: torch.dtype, *, relu: bool) -> None:
-        weight = layer.weight.detach()
-        filters, depth, height, width = weight.shape
-        shifted = weight.new_zeros(2, 2, filters, depth, height + 1, width + 1)
-        for down in (0, 1):
-            for right in (0, 1):
-                shifted[down, right, ..., down : down + height, right : right + width] = weight
-        self.places = [place.to(dtype) for place in shifted.view(4, filters, -1)]  # (O, pixels)
-        self.bias = None if layer.bias is None else layer.bias.detach().to(dtype)
-        self.padding, self.patch, self.relu = _padding(layer), (height + 1, width + 1), relu
+    def __init__(self, layers: Sequence[nn.Conv2d], dtype: torch.dtype, *, relu: bool) -> None:
+        height, width = layers[0].kernel_size
+        self.padding, self.patch, self.relu = _padding(layers[0]), (height + 1, width + 1), relu
+        self.filters = [_Filters(layer, dtype) for layer in layers]
+        self.dtype = dtype
 
     @staticmethod
     def suits(layer: nn.Conv2d) -> bool:
@@ -90,36 +93,65 @@ class PatchPool:
         plain = layer.groups == 1 and set(layer.stride) == set(layer.dilation) == {1}
         return plain and layer.in_channels * (height + 1) * (width + 1) <= FEW
 
-    def forward(self, *given: torch.Tensor, keep: bool) -> tuple[torch.Tensor, Tensors]:
+    def forward(self, *given: torch.Tensor, keep: bool) -> tuple[Tensors, Tensors]:
         patches, rows, columns = self._patches(given[0])
-        flat = patches.flatten(0, 2)
-        planes = [_bits(F.linear(flat, place, self.bias)) for place in self.places]
-        out, where = _largest(planes if self.relu else map(_ordered, planes), keep=keep)
-        out = (out.clamp_min_(0) if self.relu else _ordered(out)).view(flat.dtype)
-        images = out.view(len(given[0]), rows, columns, -1).permute(0, 3, 1, 2)
-        return images, (given[0], out, *where) if keep else ()
+        flat, images, kept = patches.flatten(0, 2), [], [given[0]]
+        for filters in self.filters:
+            planes = map(_bits, filters.planes(flat))
+            out, where = _largest(planes if self.relu else map(_ordered, planes), keep=keep)
+            out = (out.clamp_min_(0) if self.relu else _ordered(out)).view(flat.dtype)
+            images.append(out.view(len(given[0]), rows, columns, -1).permute(0, 3, 1, 2))
+            kept += [out, *where]
+        return tuple(images), tuple(kept) if keep else ()
 
     def _patches(self, x: torch.Tensor) -> tuple[torch.Tensor, int, int]:
         """(N, rows, columns, C * h * w) patches in steps of two, and their numbers."""
         above, left = self.padding
         height, width = self.patch
-        padded = F.pad(x.to(self.places[0].dtype), (left, left, above, above))
+        padded = F.pad(x.to(self.dtype), (left, left, above, above))
         across = padded.unfold(2, height, 2).unfold(3, width, 2)  # (N, C, rows, columns, h, w)
         rows, columns = across.shape[2:4]
         return across.permute(0, 2, 3, 1, 4, 5).flatten(3), rows, columns
 
-    def backward(self, kept: Tensors, gradient: torch.Tensor) -> Tensors:
-        x, out, *where = kept
-        flat = gradient.to(out.dtype).permute(0, 2, 3, 1).reshape(out.shape)
-        planes = _shared(_lit(flat, out) if self.relu else _bits(flat), where)
-        parts = planes[0].view(out.dtype) @ self.places[0]
-        for plane, place in zip(planes[1:], self.places[1:], strict=True):
-            parts.addmm_(plane.view(out.dtype), place)
+    def backward(self, kept: Tensors, *gradients: torch.Tensor) -> Tensors:
+        x, *kept_each = kept
+        parts = None
+        for filters, gradient in zip(self.filters, gradients, strict=True):
+            (out, *where), kept_each = kept_each[:4], kept_each[4:]
+            flat = gradient.to(out.dtype).permute(0, 2, 3, 1).reshape(out.shape)
+            planes = _shared(_lit(flat, out) if self.relu else _bits(flat), where)
+            parts = filters.back([plane.view(out.dtype) for plane in planes], parts)
+        assert parts is not None
         above, left = self.padding
         height, width = x.shape[2] + 2 * above, x.shape[3] + 2 * left
         stacked = parts.float().view(len(x), -1, parts.shape[1]).transpose(1, 2)
         image = F.fold(stacked, (height, width), self.patch, stride=2)
         return (image[:, :, above : height - above, left : width - left],)
+
+
+class _Filters:
+    """The filters of a layer, shifted to the four places of a window in its patch."""
+
+    def __init__(self, layer: nn.Conv2d, dtype: torch.dtype) -> None:
+        weight = layer.weight.detach()
+        filters, depth, height, width = weight.shape
+        shifted = weight.new_zeros(2, 2, filters, depth, height + 1, width + 1)
+        for down in (0, 1):
+            for right in (0, 1):
+                shifted[down, right, ..., down : down + height, right : right + width] = weight
+        self.places = [place.to(dtype) for place in shifted.view(4, filters, -1)]  # (O, pixels)
+        self.bias = None if layer.bias is None else layer.bias.detach().to(dtype)
+
+    def planes(self, flat: torch.Tensor) -> Iterator[torch.Tensor]:
+        """(patches, filters) values at each place."""
+        return (F.linear(flat, place, self.bias) for place in self.places)
+
+    def back(self, planes: Sequence[torch.Tensor], parts: torch.Tensor | None) -> torch.Tensor:
+        """(patches, pixels) gradient of the patches, added to `parts`."""
+        for plane, place in zip(planes, self.places, strict=True):
+            parts = plane @ place if parts is None else parts.addmm_(plane, place)
+        assert parts is not None
+        return parts
 
 
 class PoolRelu:
@@ -132,7 +164,8 @@ class PoolRelu:
         out = out.clamp_min_(0).view(x.dtype)
         return out.permute(0, 3, 1, 2), (x, out, *where) if keep else ()
 
-    def backward(self, kept: Tensors, gradient: torch.Tensor) -> Tensors:
+    def backward(self, kept: Tensors, *gradients: torch.Tensor) -> Tensors:
+        (gradient,) = gradients
         x, out, *where = kept
         flat = gradient.to(out.dtype).permute(0, 2, 3, 1)
         odd = x.shape[2] % 2 or x.shape[3] % 2
@@ -209,7 +242,8 @@ class Pool:
         out, indices = aten.max_pool2d_with_indices(given[0], *self.window)
         return out, (given[0], indices) if keep else ()
 
-    def backward(self, kept: Tensors, gradient: torch.Tensor) -> Tensors:
+    def backward(self, kept: Tensors, *gradients: torch.Tensor) -> Tensors:
+        (gradient,) = gradients
         x, indices = kept
         return (
             aten.max_pool2d_with_indices_backward(gradient.to(x.dtype), x, *self.window, indices),
@@ -233,7 +267,8 @@ class Relu:
         out = given[0].relu()
         return out, (out,) if keep else ()
 
-    def backward(self, kept: Tensors, gradient: torch.Tensor) -> Tensors:
+    def backward(self, kept: Tensors, *gradients: torch.Tensor) -> Tensors:
+        (gradient,) = gradients
         (out,) = kept
         return (aten.threshold_backward(gradient.to(out.dtype), out, 0.0),)
 
@@ -259,7 +294,8 @@ class Dense:
             x = x.permute(0, 2, 3, 1).flatten(1)
         return F.linear(x, self.weight, self.bias), ()
 
-    def backward(self, kept: Tensors, gradient: torch.Tensor) -> Tensors:
+    def backward(self, kept: Tensors, *gradients: torch.Tensor) -> Tensors:
+        (gradient,) = gradients
         del kept  # the gradient of a linear map is the same everywhere
         back = gradient.to(self.weight.dtype) @ self.weight
         if self.shape is None:
@@ -275,7 +311,8 @@ class Add:
         del keep
         return given[0] + given[1], ()
 
-    def backward(self, kept: Tensors, gradient: torch.Tensor) -> Tensors:
+    def backward(self, kept: Tensors, *gradients: torch.Tensor) -> Tensors:
+        (gradient,) = gradients
         del kept
         return gradient, gradient
 
@@ -298,7 +335,8 @@ class Anything:
             out = self.call(*inputs)
         return out.detach(), (*inputs, out)
 
-    def backward(self, kept: Tensors, gradient: torch.Tensor) -> Tensors:
+    def backward(self, kept: Tensors, *gradients: torch.Tensor) -> Tensors:
+        (gradient,) = gradients
         *inputs, out = kept
         return torch.autograd.grad(out, inputs, gradient.to(out.dtype), materialize_grads=True)
 
@@ -309,7 +347,7 @@ class Line:
 
     op: Op
     reads: tuple[int, ...]
-    writes: int
+    writes: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,20 +361,24 @@ class Program:
         values, kept = {0: x}, []
         for line in self.lines:
             given = (values[i] for i in line.reads)
-            values[line.writes], more = line.op.forward(*given, keep=keep)
+            out, more = line.op.forward(*given, keep=keep)
+            values.update(zip(line.writes, out if isinstance(out, tuple) else (out,), strict=True))
             kept.append(more)
-        return values[self.lines[-1].writes].float(), kept
+        return values[self._last()].float(), kept
 
     def backward(self, kept: list[Tensors], gradient: torch.Tensor) -> torch.Tensor:
         """Gradient with respect to the images, from that with respect to the logits."""
-        gradients = {self.lines[-1].writes: gradient}
+        gradients = {self._last(): gradient}
         for line, saved in zip(reversed(self.lines), reversed(kept), strict=True):
-            above = gradients.pop(line.writes, None)
-            if above is None:
+            above = [gradients.pop(number) for number in line.writes if number in gradients]
+            if not above:
                 continue  # nothing that matters reads this value
-            for i, part in zip(line.reads, line.op.backward(saved, above), strict=True):
+            for i, part in zip(line.reads, line.op.backward(saved, *above), strict=True):
                 gradients[i] = gradients[i] + part if i in gradients else part
         return gradients[0].float()
+
+    def _last(self) -> int:
+        return self.lines[-1].writes[0]
 
 
 def _padding(layer: nn.Conv2d) -> list[int]:

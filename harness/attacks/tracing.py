@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -64,6 +64,7 @@ def trace(module: nn.Module, example: torch.Tensor, dtype: torch.dtype) -> Progr
     """
     try:
         graph = fx.symbolic_trace(module)
+        graph.graph.eliminate_dead_code()  # every value that is written gets a gradient
         shapes = _Shapes(graph)
         with torch.no_grad():
             shapes.run(example)
@@ -93,6 +94,7 @@ class _Writer:
     ) -> None:
         self.graph, self.shapes, self.dtype = graph, shapes, dtype
         self.numbers: dict[fx.Node, int] = {}  # values that depend on the images
+        self.written: set[fx.Node] = set()  # convolutions that another one's line computes
         self.lines: list[Line] = []
 
     def program(self) -> Program:
@@ -103,13 +105,13 @@ class _Writer:
                 self.numbers[node] = 0
             elif node.op == "output":
                 return self._ended(node.args[0])
-            elif node not in self.numbers and self._depends(node):
+            elif node not in self.numbers and node not in self.written and self._depends(node):
                 any(rule(node) for rule in rules)
         raise NotTraced("the graph has no output")
 
     def _ended(self, result: object) -> Program:
-        last = self.lines[-1].writes if self.lines else None
-        if not isinstance(result, fx.Node) or self.numbers.get(result) != last:
+        last = self.lines[-1].writes if self.lines else ()
+        if not isinstance(result, fx.Node) or (self.numbers.get(result),) != last:
             raise NotTraced("the output is not the value computed last")
         return Program(tuple(self.lines))
 
@@ -118,28 +120,45 @@ class _Writer:
         known = any(source in self.numbers for source in node.all_input_nodes)
         return known and self.shapes[node] is not None
 
-    def _emit(self, op: Op, reads: list[fx.Node], node: fx.Node) -> bool:
-        number = len(self.lines) + 1
-        self.lines.append(Line(op, tuple(self.numbers[read] for read in reads), number))
-        self.numbers[node] = number
+    def _emit(self, op: Op, reads: list[fx.Node], *nodes: fx.Node) -> bool:
+        """One more line; `nodes` are what it writes."""
+        first = 1 + sum(len(line.writes) for line in self.lines)
+        writes = tuple(range(first, first + len(nodes)))
+        self.lines.append(Line(op, tuple(self.numbers[read] for read in reads), writes))
+        self.numbers.update(zip(nodes, writes, strict=True))
         return True
 
     def _layer(self, node: fx.Node) -> nn.Module | None:
         return self.graph.get_submodule(str(node.target)) if node.op == "call_module" else None
 
     def _pooled(self, node: fx.Node) -> bool:
-        """A convolution of few channels with pooling by two, and ReLU before or after it."""
+        """Convolutions of few channels with pooling by two, and ReLU before or after it.
+
+        All that read the same value and have one geometry become one line.
+        """
+        first = self._patch_pool(node)
+        if first is None:
+            return False
+        (source,) = self._source(node)
+        found = {other: self._patch_pool(other) for other in source.users}
+        same = {other: one for other, one in found.items() if one and one.like == first.like}
+        self.written.update(same)
+        layers = [one.layer for one in same.values()]
+        op = PatchPool(layers, self.dtype, relu=first.relu)
+        return self._emit(op, [source], *(one.last for one in same.values()))
+
+    def _patch_pool(self, node: fx.Node) -> _PatchPool | None:
+        """What `node` and its followers are as a line of its own, if that pays."""
         layer = self._layer(node)
         if not (isinstance(layer, nn.Conv2d) and _plain(layer) and PatchPool.suits(layer)):
-            return False
+            return None
         chain = _followers(node)
         relus = [self._is_relu(follower) for follower in chain]
         pools = [self._window(follower) == BY_TWO for follower in chain]
         either = (relus, pools) in (([True, False], [False, True]), ([False, True], [True, False]))
         if not either and pools[:1] != [True]:
-            return False
-        last = chain[-1] if either else chain[0]
-        return self._emit(PatchPool(layer, self.dtype, relu=either), self._source(node), last)
+            return None
+        return _PatchPool(layer, chain[-1] if either else chain[0], either)
 
     def _swapped(self, node: fx.Node) -> bool:
         """ReLU beside pooling by two; or before another one: the same after it, on fewer values."""
@@ -237,6 +256,19 @@ class _Writer:
         named = dict(zip(POOL_ARGUMENTS, node.args[1:], strict=False)) | node.kwargs
         plain = not named.pop("return_indices", False) and not node.all_input_nodes[1:]
         return _window(**named) if plain else None  # pyright: ignore[reportArgumentType]
+
+
+class _PatchPool(NamedTuple):
+    """A convolution, the node that has its pooled output, and whether a ReLU is in it."""
+
+    layer: nn.Conv2d
+    last: fx.Node
+    relu: bool
+
+    @property
+    def like(self) -> tuple[object, ...]:
+        """What layers of one line have in common."""
+        return self.relu, self.layer.kernel_size, self.layer.padding, self.layer.in_channels
 
 
 def _called(node: fx.Node, known: set[Any]) -> bool:
