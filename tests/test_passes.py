@@ -66,6 +66,24 @@ def twins() -> nn.Module:
         return models.freeze(Twins()).module
 
 
+class Odd(nn.Module):
+    """Images of odd sides and two channels, a filter that is not square, padded on two sides."""
+
+    in_shape = (2, 13, 17)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Conv2d(2, 6, (2, 3), padding=(1, 0)), nn.Linear(6 * 7 * 7, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(F.max_pool2d(F.relu(self.first(x)), 2).flatten(1))
+
+
+def odd() -> nn.Module:
+    with global_state(0):
+        return models.freeze(Odd()).module
+
+
 NETWORKS = {
     "lenet5": lambda: built("lenet5").module,
     "lenet5-large": lambda: built("lenet5-large").module,
@@ -74,6 +92,7 @@ NETWORKS = {
     "mixed ensemble": lambda: models.Ensemble([built("lenet5"), built("lenet5-large")]).module,
     "residual": residual,
     "twins": twins,
+    "odd": odd,
 }
 
 
