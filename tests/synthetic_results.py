@@ -382,7 +382,7 @@ def _run(latents, maker, classes, *, faults):
         return {"name": name, "title": title, "norm": norm, "params": {"steps": 40, "step_size": None, "restarts": 1}, "budgets": budgets or BUDGETS[norm], "n": n, "knowledge": knowledge, "goal": "untargeted", "headline": headline}  # fmt: skip
 
     def job(title, kind, status="ok", reason="", name=""):
-        return {"title": title, "kind": kind, "status": status, "reason": reason, "model": name, "seconds": 3.5, "cached": False, "inputs": {"data": "cd" * 32}, "replay": "harness run suites/full.yaml --only '*'"}  # fmt: skip
+        return {"title": title, "kind": kind, "status": status, "reason": reason, "model": name, "seconds": 3.5, "cached": False, "inputs": {"data": "cd" * 32}, "weights": ["ab" * 32], "data": {"mnist": "cd" * 32}, "replay": "harness run suites/full.yaml --only '*'"}  # fmt: skip
 
     last = latents[-1].name
     jobs = {f"{axis}-{m.name}-{seed}": job(f"{axis} of {m.name}", axis, name=m.name) for m in latents for seed in maker.seeds for axis in ("clean", "shift")}  # fmt: skip

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.api.preparing import prepare, try_out
-from harness.api.suites import Options, find_suite, load, replay
+from harness.api.suites import Options, find_suite, load, replay, replay_one
 from harness.core.errors import SuiteError
 from harness.core.types import digest_of
 from harness.engine import Inline, Outcome, Processes, execute
@@ -96,6 +97,7 @@ def run(
         seconds=time.time() - started,
         workers=options.workers,
         command=replay(suite, options),
+        again=partial(replay_one, suite, options),
         only=options.only,
         device=ready.device,
     )

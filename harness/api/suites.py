@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 import os
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,10 +100,26 @@ def only(suite: Suite, pattern: str) -> Suite:
 
 
 def replay(suite: Path | str, options: Options) -> str:
-    """One command that makes the report again."""
-    parts = ["harness", "run", f"suites/{Path(suite).name}"]
+    """One command that makes the report again; where data and finished work lie is the reader's.
+
+    >>> replay("suites/smoke.yaml", Options(data="digits", only="PGD*"))
+    "harness run suites/smoke.yaml --data digits --only 'PGD*'"
+    """
+    parts = ["harness", "run", _spelled(Path(suite))]
     parts += ["--data", options.data] if options.data else []
     parts += [part for seed in options.seeds for part in ("--seed", str(seed))]
     parts += ["--limit", str(options.limit)] if options.limit else []
-    parts += ["--only", f"'{options.only}'"] if options.only else []
-    return " ".join(parts)
+    parts += ["--only", options.only] if options.only else []
+    return shlex.join(parts)
+
+
+def replay_one(suite: Path | str, options: Options, model: str, seed: int) -> str:
+    """One command that does the jobs of one model and seed again, with their digests."""
+    return replay(suite, replace(options, only=glob.escape(model), seeds=(seed,)))
+
+
+def _spelled(suite: Path) -> str:
+    """A suite as the command line finds it; of a path of this machine only the name is told."""
+    if not suite.is_file():
+        return f"suites/{find_suite(suite).name}"
+    return suite.name if suite.is_absolute() else suite.as_posix()

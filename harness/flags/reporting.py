@@ -95,7 +95,7 @@ def _unsigned(run: Run) -> dict[str, list[str]]:
             one["name"] for one in run["models"] if one["training"] and not one["weights"]
         ],
         "a digest of the data": [one["name"] for one in run["splits"] if not one["digest"]],
-        "a command": [] if run["command"] else [one["title"] for one in run["jobs"].values()],
+        "a command": [one["title"] for one in run["jobs"].values() if not one["replay"]],
     }
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from inspect import formatannotation
+from typing import TYPE_CHECKING, get_type_hints
 
 from harness.core.types import Row
 from harness.metrics import METRICS
 from harness.report.markdown import document
 from harness.results import LedgerRow
 from harness.results.outcomes import COLUMNS
+from harness.results.run import JobFacts
 from harness.sections.blocks import Column, Paragraph, Section, Table, Text
 
 if TYPE_CHECKING:
@@ -22,8 +24,12 @@ if TYPE_CHECKING:
 KINDS = {
     "str": "text",
     "int": "whole number",
+    "float": "number",
+    "bool": "yes or no",
     "float | None": "number or empty",
     "tuple[str, ...]": "words",
+    "list[str]": "words",
+    "dict[str, str]": "words by name",
     "tuple[float | None, float | None]": "two numbers or empty",
 }
 
@@ -35,6 +41,7 @@ def dictionary(story: Story) -> str:
         Section("summary", "summary.csv", (Paragraph("One model a line; for each column of the summary NAME, NAME low, NAME high and NAME status."), _summary(story.columns))),
         Section("crosscheck", "crosscheck.csv", (Paragraph("One comparison of two implementations a line, where the run cross-checked; a pair such as seconds of (a, b) is two columns, seconds_a and seconds_b."), _ledger())),
         Section("metrics", "Metrics", (_metrics(story),)),
+        Section("jobs", "run.json, jobs", (Paragraph("What each job rests on and how to do it again, under its digest, to which the column job of results.csv points. The revision of the code stands once, as revision."), _jobs())),
         *(Section(name, f"outcomes/{name}.parquet", (_outcomes(name),)) for name in COLUMNS),
     ]  # fmt: skip
     return document("Data dictionary", "Made from the definitions in the code.", sections, {})
@@ -46,8 +53,8 @@ def _table(name: str, heads: Sequence[str], lines: Iterable[Sequence[str]]) -> T
 
 
 def meanings(documented: type) -> dict[str, str]:
-    """Name -> meaning, from the Args of a docstring."""
-    text = (documented.__doc__ or "").partition("Args:")[2]
+    """Name -> meaning, from the Args or Attributes of a docstring."""
+    text = re.split("Args:|Attributes:", documented.__doc__ or "", maxsplit=1)[-1]
     found = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", text, re.MULTILINE)
     return {name: " ".join(meaning.split()) for name, meaning in found}
 
@@ -61,6 +68,15 @@ def _ledger() -> Table:
     known = meanings(LedgerRow)
     lines = ((f.name, KINDS.get(str(f.type), "word"), known[f.name]) for f in fields(LedgerRow))
     return _table("crosscheck.csv", ("column", "type", "meaning"), lines)
+
+
+def _jobs() -> Table:
+    known = meanings(JobFacts)
+    lines = (
+        (name, KINDS[formatannotation(kind)], known[name])
+        for name, kind in get_type_hints(JobFacts).items()
+    )
+    return _table("jobs in run.json", ("key", "type", "meaning"), lines)  # fmt: skip
 
 
 def _summary(columns: Sequence[SummaryColumn]) -> Table:

@@ -137,7 +137,11 @@ class JobFacts(TypedDict):
         seconds: wall time; 0 when it came from the store.
         cached: whether the store already had it.
         inputs: role -> digest.
-        replay: one line that runs it again, or "".
+        weights: SHA-256 of the weights that it rests on, its own for a training; a user's weights
+            are those of the file.
+        data: name of a data set -> SHA-256 of its files, its parameters and the code that reads it.
+        replay: one command whose plan holds this job again; `--data-dir` and `--store` are added
+            where they are not the defaults.
     """
 
     title: str
@@ -148,6 +152,8 @@ class JobFacts(TypedDict):
     seconds: float
     cached: bool
     inputs: dict[str, str]
+    weights: list[str]
+    data: dict[str, str]
     replay: str
 
 

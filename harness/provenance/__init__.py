@@ -1,33 +1,26 @@
-"""How the numbers were made: run.json."""
+"""How the numbers were made: run.json, with the machine and every job in chapters of their own."""
 
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
-import os
-import platform
-import resource
-import subprocess
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.axes.adversarial import headline_budgets
 from harness.axes.view import Who
 from harness.core.registry import registry
+from harness.provenance.lineage import Made, lineage
+from harness.provenance.machine import hardware, peak_memory, revision, versions
 from harness.results.titles import attack_title, spelt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from harness.axes.view import View
-    from harness.core.types import Artifact, Job, Use
+    from harness.core.types import Artifact, Use
     from harness.engine import Outcome
     from harness.results.run import (
         AttackFacts,
         DetectorFacts,
-        Hardware,
-        JobFacts,
         Model,
         Run,
         SplitFacts,
@@ -35,33 +28,10 @@ if TYPE_CHECKING:
     )
     from harness.suite import AttackSpec, ModelSpec
 
-DISTRIBUTIONS = (
-    "adversarial-harness", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "torchattacks",
-    "adversarial-robustness-toolbox", "foolbox", "pyautoattack", "netcal", "torchmetrics", "pytorch-ood",
-)  # fmt: skip
 OWN = "Made here from the test images, seeded, with the parameters that MNIST-C publishes."
 ROLES = {"train": "training", "val": "validation", "test": "test"}
 
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """When, where and by which command a run was made.
-
-    Args:
-        started: seconds since the epoch.
-        seconds: wall time.
-        workers: processes.
-        command: one command that makes it again.
-        only: value of --only.
-        device: "cpu" or "cuda".
-    """
-
-    started: float
-    seconds: float
-    workers: int
-    command: str
-    only: str
-    device: str
+__all__ = ["Made", "hardware", "lineage", "recipe_text", "revision", "run", "versions"]
 
 
 def run(view: View, outcome: Outcome, made: Made) -> Run:
@@ -92,9 +62,9 @@ def run(view: View, outcome: Outcome, made: Made) -> Run:
         "started": began.isoformat(timespec="seconds"),
         "seconds": made.seconds,
         "workers": made.workers,
-        "memory": _memory(),
+        "memory": peak_memory(),
         "times": _times(view, outcome),
-        "jobs": {job.digest: _job(view, job, outcome) for job in view.plan.jobs},
+        "jobs": lineage(view, outcome, made),
         "checks": [],
         "flags": [],
         "missing": list(_missing()),
@@ -260,58 +230,7 @@ def _headline_detector(view: View) -> str:
     return "msp" if "msp" in names else next(iter(names), "")
 
 
-# ---------------------------------------------------------------- the machine and the run
-
-
-def hardware(device: str) -> Hardware:
-    """The machine that this runs on."""
-    pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory": int(pages),
-        "device": device,
-        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor())
-
-
-def versions() -> dict[str, str]:
-    """Distribution -> version, of what the numbers rest on; "missing" if not installed."""
-    found = {"python": platform.python_version()}
-    for name in DISTRIBUTIONS:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "missing"
-    return found
-
-
-def revision() -> str:
-    """Revision of the code, or "" where it is not a git checkout."""
-    here = Path(__file__).parent
-    try:
-        asked = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "--short", "HEAD"],
-            capture_output=True, text=True, check=False, timeout=5,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return asked.stdout.strip() if asked.returncode == 0 else ""
-
-
-def _memory() -> int:
-    """Peak resident bytes of the largest worker, or of this process if it did the work."""
-    kinds = (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF)
-    return max(resource.getrusage(kind).ru_maxrss for kind in kinds) * 1024
+# ---------------------------------------------------------------- the run
 
 
 def _times(view: View, outcome: Outcome) -> dict[str, float]:
@@ -320,22 +239,6 @@ def _times(view: View, outcome: Outcome) -> dict[str, float]:
         kind = view.plan.job(digest).kind
         found[kind] = found.get(kind, 0.0) + seconds
     return found
-
-
-def _job(view: View, job: Job, outcome: Outcome) -> JobFacts:
-    reason = outcome.failed.get(job.digest) or outcome.skipped.get(job.digest) or ""
-    status = "failed" if job.digest in outcome.failed else "skipped" if reason else "ok"
-    return {
-        "title": job.title,
-        "kind": job.kind,
-        "status": status,
-        "reason": reason,
-        "model": view.model_of(job.digest),
-        "seconds": outcome.compute.get(job.digest, 0.0),
-        "cached": not reason and job.digest not in outcome.compute,
-        "inputs": dict(job.inputs),
-        "replay": "",
-    }
 
 
 def _missing() -> Iterator[str]:
