@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from harness.attacks.gradients import search
+from harness.attacks.gradients import filled, search
 from harness.attacks.losses import margin
 from harness.attacks.runner import JUDGE_BATCH, TOLERANCE, batches
 from harness.core.errors import InputError
@@ -331,12 +331,16 @@ class _Shard:
         """Whether the model is wrong at each point; a point where it is breaks its level."""
         if len(rows) == 0:
             return torch.zeros(0, dtype=torch.bool, device=z.device)
-        label = torch.cat([self.model(z[part]).argmax(1) for part in batches(len(z), JUDGE_BATCH)])
+        label = torch.cat([self._label(z[part]) for part in batches(len(z), JUDGE_BATCH)])
         self.forwards[rows] += 1
         wrong = label != self.y[rows]
         hit = rows[wrong]
         self.found[hit], self.label[hit], self.high[hit] = z[wrong], label[wrong], levels[wrong]
         return wrong
+
+    def _label(self, z: torch.Tensor) -> torch.Tensor:
+        rows = filled(len(z), JUDGE_BATCH)
+        return self.model(z if rows is None else z[rows])[: len(z)].argmax(1)
 
 
 @dataclass(slots=True)

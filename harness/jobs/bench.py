@@ -21,23 +21,33 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Plain = Mapping[str, Any]
-SPLITS_KEPT = 24  # 15 corruptions, the parts of the data set and the OOD sets
+DATASETS_KEPT = 4
 MODELS_KEPT = 12  # an ensemble of ten and two others
+SPLIT_BYTES = 2**28  # training images of MNIST and three test sets; others are soon read again
+EVIDENCE_BYTES = 2**27
 
 
 class Memory:
-    """The last few values by key."""
+    """The values that were used last, by key.
 
-    def __init__(self, size: int) -> None:
-        self.size, self.values = size, OrderedDict[Hashable, Any]()
+    Args:
+        limit: how much is kept; the last value always is.
+        weight: of a value; by default all weigh one.
+    """
+
+    def __init__(self, limit: int, weight: Callable[[Any], int] = lambda value: 1) -> None:
+        self.limit, self.weight = limit, weight
+        self.values = OrderedDict[Hashable, Any]()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of `key`, made if it is not among the last few."""
+        """The value of `key`, made if it is not kept."""
         if key not in self.values:
             self.values[key] = make()
         self.values.move_to_end(key)
-        while len(self.values) > self.size:
-            self.values.popitem(last=False)
+        held = sum(map(self.weight, self.values.values()))
+        while held > self.limit and len(self.values) > 1:
+            _, dropped = self.values.popitem(last=False)
+            held -= self.weight(dropped)
         return self.values[key]
 
 
@@ -59,8 +69,9 @@ class Bench:
         progress: Callable[[float], None] = lambda fraction: None,
     ) -> None:
         self.store, self.data_dir, self.device, self.progress = store, data_dir, device, progress
-        self._datasets, self._splits = Memory(4), Memory(SPLITS_KEPT)
-        self._models, self._evidence = Memory(MODELS_KEPT), Memory(6)
+        self._datasets, self._models = Memory(DATASETS_KEPT), Memory(MODELS_KEPT)
+        self._splits = Memory(SPLIT_BYTES, lambda split: split.x.nbytes)
+        self._evidence = Memory(EVIDENCE_BYTES, _own_bytes)
 
     # ------------------------------------------------------------ records
 
@@ -142,6 +153,12 @@ class Bench:
         return self._evidence.get(
             key, lambda: gather(self.model(description), split, batch, self.device)
         )
+
+
+def _own_bytes(evidence: Evidence) -> int:
+    """Of logits and features; the images are the split's."""
+    features = evidence.features
+    return evidence.logits.nbytes + (0 if features is None else features.nbytes)
 
 
 def _shape(dataset: Dataset) -> tuple[int, int, int]:

@@ -58,8 +58,7 @@ def perform(job: Job, bench: Bench) -> Done:
         if one.outcome == "ok"
     }
     held = attacks.conditions(model, shown.x, shown.y, ran)
-    if job.params["protocol"] == "lockstep":
-        ran = _diagnosed(job, model, shown, ran, held)
+    ran = _diagnosed(job, model, shown, ran, held)
     facts = [{key: value for key, value in asdict(one).items() if key not in ARRAYS} for one in ran]
     return Done(arrays, {"ran": facts, "conditions": held})
 
@@ -68,18 +67,20 @@ def _diagnosed(
     job: Job, model: Classifier, shown: Images, ran: list[attacks.Ran], held: Mapping[str, int]
 ) -> list[attacks.Ran]:
     """The runs, with the probable cause in those that differ from ours for no known reason."""
-    params = job.params
+    params, seed = job.params, job.seed % 2**31
     threat = Threat(params["norm"], params["eps"])
     subject = Subject(
-        params["concept"], "", "", "lockstep", threat.norm, params["minimise"],
+        params["concept"], "", "", params["protocol"], threat.norm, params["minimise"],
         {name: count for name, count in held.items() if count},
     )  # fmt: skip
+    plugs = attacks.implementations(params["concept"], threat.norm)
+    if params["protocol"] == "native":
+        return diagnosis.explained(subject, ran, plugs, model, shown.x, shown.y, threat, seed=seed)
     case = diagnosis.lockstep_case(
         model, shown.x, shown.y, threat,
         concept=params["concept"],
         spec={name: params[name] for name in ("steps", "queries")} | params["shared"],
-        seed=job.seed % 2**31,
+        seed=seed,
         random_start=params["random_start"],
     )  # fmt: skip
-    plugs = attacks.implementations(params["concept"], threat.norm)
     return diagnosis.diagnosed(subject, ran, plugs, case)
