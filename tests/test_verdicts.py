@@ -1,5 +1,7 @@
 """From two runs to a verdict, and Holm over the ledger."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,26 @@ def test_rounding_is_equivalent_and_no_more():
     row = one(ran("a", HALF), ran("b", HALF, 1e-3))
     assert row.verdict == "different"
     assert "images differ by up to 0.001" in row.explanation
+
+
+def test_what_only_our_projection_made_equal_is_different():
+    """Catches an attack that leaves the ball, and looks sound once it is brought back."""
+    outside = replace(ran("b", HALF), violations=9)
+    row = one(ran("a", HALF), outside)
+    assert row.verdict == "different"
+    assert "left by b on 9 of 256 images" in row.explanation
+    assert one(ran("a", HALF), outside, protocol="native").verdict == "identical"
+
+
+def test_a_probable_cause_is_told_only_of_a_difference():
+    """Catches a cause that stands beside a row that chance explains, and one that gets lost."""
+    weak = replace(ran("b", HALF & (np.arange(N) > 99), 0.1), cause="half the steps")
+    told = one(ran("a", HALF), weak, protocol="native")
+    assert told.verdict == "different"
+    assert told.explanation.endswith("probable cause: b: half the steps")
+    hardly = replace(ran("b", HALF & (np.arange(N) > 7), 0.1), cause="half the steps")
+    open_ = one(ran("a", HALF), hardly, protocol="native")
+    assert (open_.verdict, open_.explanation) == ("undecided", "too few samples to tell")
 
 
 def test_in_l2_rounding_of_a_few_rows_is_equivalent_and_a_missing_step_is_not():

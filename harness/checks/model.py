@@ -1,4 +1,4 @@
-"""Checks on a model, before any attack: H01 to H13 and H27. Facts come from `probes.probe`."""
+"""Checks on a model, before any attack: H01 to H14 and H27. Facts come from `probes.probe`."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def randomised(facts: Facts) -> Iterator[Finding]:
 
 @check(
     "H03", "probabilities for logits", "FAIL", "model",
-    raised_if="all outputs lie in [0, 1] and each row sums to 1.",
+    raised_if="all outputs lie in [0, 1], and each row or each column sums to 1 (WARN if neither does).",
     explanation="A softmax inside the model makes the loss take it twice: gradients vanish and attacks fail (DEEPSEC issue 3: 30 % instead of 61 %). Log-probabilities are harmless to attacks, but make the energy score constant.",
     what_to_do="Return the values before the softmax.",
 )  # fmt: skip
@@ -71,6 +71,13 @@ def probabilities(facts: Facts) -> Iterator[Finding]:
     inside = facts["logit_max"] < 1 + ROUNDING and facts["logit_min"] > -ROUNDING
     if inside and facts["row_sum_gap"] < ROUNDING:
         yield "The model returns probabilities, not logits: cross-entropy gradients vanish numerically. Remove the softmax."
+    elif inside and facts.get("column_sum_gap", 1.0) < ROUNDING * facts["k"]:
+        yield "The model returns probabilities over the batch, not logits: its softmax is taken over the wrong axis."
+    elif inside and facts["classes"] > 1:
+        yield (
+            "WARN",
+            "All outputs lie in [0, 1] and do not sum to 1: a sigmoid, or something else that squashes, stands where logits should.",
+        )
     elif facts["logit_max"] <= 0 and facts["logsumexp_gap"] < ROUNDING:
         yield (
             "INFO",
@@ -195,7 +202,9 @@ def parity(facts: Facts) -> Iterator[Finding]:
 )  # fmt: skip
 def batch_invariance(facts: Facts) -> Iterator[Finding]:
     """Labels depend on the batch."""
-    if facts["flips_alone"] or facts["gap_alone"] > DEPENDS:
+    if facts.get("earlier", 0.0) > FLAT:
+        yield f"{facts['earlier']:.0%} of the answers are those of an earlier batch, whatever the images: a stale cache in the model."
+    elif facts["flips_alone"] or facts["gap_alone"] > DEPENDS:
         yield f"{facts['flips_alone']} of {facts['k']} labels change when the sample is looked at alone, logits by {facts['gap_alone']:.2g} of their spread: they depend on the batch."
 
 
@@ -247,6 +256,18 @@ def logit_scale(facts: Facts) -> Iterator[Finding]:
     probable = facts["logit_min"] >= 0 and facts["row_sum_gap"] < ROUNDING  # H03 speaks of these
     if facts["clean"] > 0.5 and not low <= facts["lead"] <= high and not probable:
         yield f"The best logit leads the second by {facts['lead']:.2g} in the median, on a network that is right on {facts['clean']:.0%}: a temperature on the logits?"
+
+
+@check(
+    "H14", "precision of the outputs", "WARN", "model",
+    raised_if="all outputs are exact in float16 or bfloat16, or have no more than three decimals.",
+    explanation="Small differences between logits are then lost, and with them small gradients: attacks see steps where the model has slopes, and scores tie.",
+    what_to_do="Return the logits in float32, as they were computed.",
+)  # fmt: skip
+def output_precision(facts: Facts) -> Iterator[Finding]:
+    """Outputs on a grid."""
+    if facts.get("rounded"):
+        yield f"The outputs are rounded to {facts['rounded']}: small gradients and differences between scores are lost."
 
 
 @check(

@@ -28,6 +28,8 @@ else:
 PASSES = 5  # identical passes, to see randomness
 DRAWS = 20  # of points of the loss landscape
 WIDTH = 4 / 255  # half width of the box of the loss landscape
+VALUES = 16  # different outputs, at most, from which no precision can be told
+OFF_GRID = 5e-3  # of the last decimal, that float32 leaves a rounded number away from it
 Facts = dict[str, Any]
 
 
@@ -74,8 +76,29 @@ def _outputs(logits: torch.Tensor, y: torch.Tensor) -> Facts:
         "logit_min": float(logits.min()),
         "logit_max": float(logits.max()),
         "row_sum_gap": float((sums - 1).abs().max()),
+        "column_sum_gap": float((logits.sum(0) - 1).abs().max()),
+        "rounded": rounded(logits.double().cpu().numpy()),
         "logsumexp_gap": float(total.abs().max()),
     }
+
+
+def rounded(outputs: np.ndarray) -> str:
+    """The type or the number of decimals that all outputs are rounded to, or "".
+
+    >>> rounded(np.arange(100).reshape(10, 10) / 8)
+    'bfloat16'
+    """
+    if len(np.unique(outputs)) <= VALUES:
+        return ""
+    exact = torch.from_numpy(outputs)
+    for kind in ("bfloat16", "float16"):
+        if bool((exact.to(getattr(torch, kind)).double() == exact).all()):
+            return kind
+    for decimals in (1, 2, 3):
+        grid = outputs * 10**decimals
+        if np.abs(grid - np.round(grid)).max() < OFF_GRID:
+            return f"{decimals} decimals"
+    return ""
 
 
 def matched(predicted: np.ndarray, y: np.ndarray, classes: int) -> float:
@@ -178,9 +201,12 @@ def _scalings(model: Classifier, x: torch.Tensor, y: torch.Tensor) -> Facts:
         "inverted": 1 - x,
         "with channels reversed": x.flip(1),
         "mirrored": x.flip(3),
+        "upside down": x.flip(2),
     }
     if x.shape[2] == x.shape[3]:
         others["transposed"] = x.transpose(2, 3)
+        others["turned by a quarter to the left"] = x.rot90(1, (2, 3))
+        others["turned by a quarter to the right"] = x.rot90(-1, (2, 3))
     with torch.no_grad():
         right = {
             name: float((model(z).argmax(1) == y).float().mean()) for name, z in others.items()
@@ -191,13 +217,20 @@ def _scalings(model: Classifier, x: torch.Tensor, y: torch.Tensor) -> Facts:
 def _alone(model: Classifier, x: torch.Tensor, logits: torch.Tensor) -> Facts:
     """Labels that change when a sample is looked at alone, and how far its logits move.
 
-    The distance is relative to the spread of the sample's logits.
+    The distance is relative to the spread of the sample's logits. Besides, the share of samples that
+    get the answer of the sample which stood in their place in an earlier batch.
     """
     with torch.no_grad():
         alone = torch.cat([model(row[None]) for row in x])
+        turned = model(x.flip(0))
+    earlier = (turned == logits).all(1) & (logits != logits.flip(0)).any(1)
     gap = (alone - logits).abs().amax(1) / (logits.amax(1) - logits.amin(1)).clamp_min(1e-12)
     flips = int((alone.argmax(1) != logits.argmax(1)).sum())
-    return {"flips_alone": flips, "gap_alone": float(gap.median())}
+    return {
+        "flips_alone": flips,
+        "gap_alone": float(gap.median()),
+        "earlier": float(earlier.float().mean()),
+    }
 
 
 def autograd_calls(model: Classifier, x: torch.Tensor) -> int:

@@ -62,7 +62,7 @@ class Ran:
         seconds: wall time.
         forwards: images passed forward a sample.
         backwards: gradients a sample.
-        cause: in lockstep, where it differs from ours for no known reason: the probable one.
+        cause: where it differs from ours for no known reason: the probable one.
         own: whether it kept settings that its users get where the others have common ones.
     """
 

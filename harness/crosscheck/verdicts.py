@@ -10,6 +10,9 @@ undecided       neither
 not comparable  with the reason
 missing         the library is not installed
 failed          it crashed, with the exception
+
+In lockstep two that are equal only since our projection brought one of them back into ball and box
+are neither identical nor equivalent.
 """
 
 from __future__ import annotations
@@ -43,6 +46,8 @@ DISTANCE_MARGIN = (
 )
 ALPHA = 0.05
 OPEN: LedgerVerdict = "undecided"
+FEW = "too few samples to tell"
+PROBABLE = "probable cause: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +94,10 @@ def settle(rows: Iterable[LedgerRow]) -> list[LedgerRow]:
         if row.verdict == OPEN and p < ALPHA:
             row = replace(row, verdict="explained" if row.deviation else "different")
             row = row if row.deviation else replace(row, explanation=_unexplained(row))
+        elif row.verdict == OPEN and row.explanation.startswith(PROBABLE):
+            row = replace(row, explanation=FEW)
         elif row.verdict == OPEN and row.deviation:
-            known_as = f"too few samples to tell; {row.deviation} would predict it"
+            known_as = f"{FEW}; {row.deviation} would predict it"
             row = replace(row, explanation=known_as, deviation="")
         known[place] = row
     return known
@@ -200,26 +207,38 @@ def _distances(row: LedgerRow, a: Ran, b: Ran) -> LedgerRow:
 
 
 def _verdict(subject: Subject, row: LedgerRow, a: Ran, b: Ran) -> LedgerRow:
-    if np.array_equal(a.x_adv, b.x_adv):
+    lockstep = subject.protocol == "lockstep"
+    outside = [one for one in (a, b) if one.violations] if lockstep else []
+    if not outside and np.array_equal(a.x_adv, b.x_adv):
         return replace(row, verdict="identical", explanation="equal bits")
-    if subject.protocol == "lockstep" and (close := _close(subject, a, b)):
+    if lockstep and not outside and (close := _close(subject, a, b)):
         return replace(row, verdict="equivalent", explanation=close)
-    if subject.protocol == "native" and (inside := _inside(subject, row, b)):
+    if not lockstep and (inside := _inside(subject, row, b)):
         return replace(row, verdict="equivalent", explanation=inside)
     known = _predicted(subject, row, a, b)
     if known is not None:
         why = because(known, subject.facts, row.n)
-        settled = "explained" if subject.protocol == "lockstep" else OPEN  # natively Holm decides
+        settled = "explained" if lockstep else OPEN  # natively Holm decides
         return replace(row, verdict=settled, explanation=why, deviation=known.id)
-    if subject.protocol == "lockstep":
-        what = f"images differ by up to {row.largest:.3g} where every step was the same"
-        return replace(row, verdict="different", explanation="; ".join([what, *_causes(a, b)]))
-    return replace(row, explanation=row.explanation or "too few samples to tell")
+    if lockstep:
+        said = "; ".join([_difference(row, outside), *_causes(a, b)])
+        return replace(row, verdict="different", explanation=said)
+    return replace(row, explanation=row.explanation or "; ".join(_causes(a, b)) or FEW)
+
+
+def _difference(row: LedgerRow, outside: Sequence[Ran]) -> str:
+    """What was seen; images that left the ball were projected, and may be equal since."""
+    left = ", ".join(
+        f"{one.implementation} on {one.violations} of {row.n} images" for one in outside
+    )
+    if left and row.largest is not None and row.largest <= TOLERANCE:
+        return f"images are equal only once they are projected: ball or box was left by {left}"
+    return f"images differ by up to {row.largest:.3g} where every step was the same"
 
 
 def _causes(a: Ran, b: Ran) -> list[str]:
     """What the diagnosis said of either."""
-    return [f"probable cause: {one.implementation}: {one.cause}" for one in (a, b) if one.cause]
+    return [f"{PROBABLE}{one.implementation}: {one.cause}" for one in (a, b) if one.cause]
 
 
 def _inside(subject: Subject, row: LedgerRow, b: Ran) -> str:
@@ -283,4 +302,5 @@ def _effect(row: LedgerRow, *, weaker: bool, minimise: bool) -> Effect:
 
 def _unexplained(row: LedgerRow) -> str:
     weak, strong = (row.b, row.a) if (row.difference or 0) < 0 else (row.a, row.b)
-    return f"{weak} finds less than {strong}, and no known deviation predicts it"
+    said = f"{weak} finds less than {strong}, and no known deviation predicts it"
+    return f"{said}; {row.explanation}" if row.explanation.startswith(PROBABLE) else said

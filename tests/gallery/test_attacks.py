@@ -23,13 +23,13 @@ SHUFFLED = torch.randperm(N, generator=torch.Generator().manual_seed(1))
 ROWS = torch.arange(N).view(-1, 1, 1, 1)
 
 
-def ledger_row(plug, model=None, eps=0.1, *, random_start=True):
+def ledger_row(plug, model=None, eps=0.1, *, norm="linf", random_start=True):
     """The row of ours against `plug`, and what the suspect did, as the cross-check makes them."""
     model = model or small_nets.standard()
     x, y = small_nets.held_out(N)
-    threat, plugs = Threat("linf", eps), [registry.get("attack", "pgd"), plug]
+    threat, plugs = Threat(norm, eps), [registry.get("attack", "pgd"), plug]
     ran = attacks.lockstep(plugs, model, x, y, threat, spec=SPEC, seed=0, random_start=random_start)
-    subject = Subject("pgd", "PGD", "m", "lockstep", "linf")
+    subject = Subject("pgd", "PGD", "m", "lockstep", norm)
     case = diagnosis.lockstep_case(
         model, x, y, threat, concept="pgd", spec=SPEC, seed=0, random_start=random_start
     )

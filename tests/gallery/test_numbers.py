@@ -12,6 +12,7 @@ from harness.checks.relations import Relations
 from harness.core.registry import Library, Plug, registry
 from harness.core.types import Evidence
 from harness.crosscheck import diagnosis
+from harness.crosscheck.calibration import OUR_TEMPERATURE
 from harness.crosscheck.comparison import Question, ask, compare, rows
 from harness.jobs.score import FITTED, NOISE, _neighbours, _seen
 
@@ -65,11 +66,9 @@ RANKING = {
 
 def verdict(concept, function, *arrays, **given):
     """The row of ours against `function`, given the same arrays."""
-    plug, ours = (
-        Plug("metric", f"broken/{concept}", function, BROKEN, ()),
-        registry.get("metric", concept),
-    )
-    why = diagnosis.ranking if concept == "auroc" else diagnosis.calibration
+    plug = Plug("metric", f"broken/{concept}", function, BROKEN, ())
+    ours = OUR_TEMPERATURE if concept == "temperature" else registry.get("metric", concept)
+    why = diagnosis.ranking if concept in ("auroc", "fpr95", "aupr_out") else diagnosis.calibration
     question = Question(concept, "ood", concept, "lockstep", len(arrays[0]), 1e-9, {})
     found = compare(
         question, ask(ours, lambda: ours.function(*arrays, **given)), ask(plug, lambda: function(*arrays)),
@@ -128,11 +127,22 @@ def evidence(count, offset=0.0, seed=0):
     return Evidence(features, features, features.reshape(count, 1, 2, 2))
 
 
-def test_a_flipped_sign():
-    """H81: noise looks more familiar than the test set."""
-    facts = {"detector": "msp", "noise_auroc": 0.03, "auroc": {"far": 0.1}}
-    (complaint,) = CHECKS["H81"](facts)
-    assert "sign is flipped" in complaint.message
+@pytest.mark.parametrize(
+    ("noise", "sets", "level", "words"),
+    [
+        (0.03, {"far": 0.1, "near": 0.2}, "FAIL", "sign is flipped"),
+        (0.03, {"far": 0.9, "near": 0.2}, "WARN", "looks familiar"),  # a flipped sign flips all
+        (0.03, {"far": 0.1, "near": 0.48}, "WARN", "looks familiar"),  # below chance by chance
+        (0.48, {"far": 0.1}, "", ""),
+    ],
+)
+def test_a_flipped_sign(noise, sets, level, words):
+    """H81: noise and every OOD set look more familiar than the test set, beyond chance."""
+    n = {"id": 500, "noise": 200, "far": 300, "near": 300}
+    facts = {"detector": "msp", "noise_auroc": noise, "auroc": sets, "n": n}
+    found = CHECKS["H81"](facts)
+    assert [one.level for one in found] == ([level] if level else [])
+    assert all(words in one.message for one in found)
 
 
 def test_a_detector_fitted_on_the_test_set():

@@ -7,25 +7,31 @@ recognised by their looks: they are reproduced.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.core.lazy import Lazy
 from harness.core.threat import Threat
+from harness.crosscheck.diagnosis.viewed import (
+    GRADIENTS,
+    Viewed,
+    only,
+    reverse,
+    rounded,
+    softmax,
+)
 from harness.crosscheck.diagnosis.watching import watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     import torch
 
     from harness.core.registry import Plug
-    from harness.core.types import Classifier
+    from harness.crosscheck.diagnosis.viewed import Layer
     from harness.crosscheck.diagnosis.watching import Case
-
-    Layer = Callable[[torch.Tensor], torch.Tensor]
 else:
     torch = Lazy("torch")
 
@@ -36,55 +42,99 @@ FEW, HALF = 8, 0.5  # differing rows on which a hypothesis is tried first; the s
 NAMED = {1 / 255: "1/255", 255.0: "255", 0.5: "half", 2.0: "twice", 0.1: "a tenth of"}
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault that an attack may have.
+
+    Args:
+        name: in words.
+        case: what our own implementation is given to show it.
+        apart: whether a row does not depend on the others, so that a few can be tried first.
+    """
+
+    name: str
+    case: Case
+    apart: bool = True
+
+
 def reproduced(reference: Plug, case: Case, raw: np.ndarray) -> str:
     """The fault under which the reference returns `raw`, or "".
+
+    A fault that gives all rows comes before one that gives just those which are not ours already.
 
     Args:
         reference: our own implementation.
         case: what it was given.
         raw: (N, C, H, W) what the suspect returned.
     """
-    plain = _run(reference, case)
-    same = np.zeros(len(raw), bool) if plain is None else rows_match(plain, raw)
+    same = match(reference, case, raw)
     few = torch.from_numpy(np.flatnonzero(~same)[:FEW])
     best, found = max(REPRODUCED, float(same.mean()) + BETTER / len(raw)) - 1e-12, ""
-    for name, changed in hypotheses(case, reference, raw):
-        if "batch" not in name and _share(_run(reference, changed.take(few)), raw[few]) < HALF:
+    partly = ""
+    for fault in hypotheses(case, reference, raw):
+        if fault.apart and match(reference, fault.case.take(few), raw[few]).mean() < HALF:
             continue
-        share = _share(_run(reference, changed), raw)
-        if share == 1:
-            return name
-        if share > best:
-            best, found = share, name
-    return found
+        alike = match(reference, fault.case, raw)
+        if alike.all():
+            return fault.name
+        if alike.mean() > best:
+            best, found = float(alike.mean()), fault.name
+        if not partly and (~same).sum() >= BETTER and alike[~same].all():
+            partly = f"{fault.name}, on {some(~same)} only"
+    return found or partly
+
+
+def some(chosen: np.ndarray) -> str:
+    """Which rows are chosen, in words.
+
+    >>> some(np.array([True, False, True, False]))
+    'every second row'
+    """
+    rows, n = np.flatnonzero(chosen), len(chosen)
+    count = f"{len(rows)} of {n} rows"
+    if np.array_equal(rows, np.arange(len(rows))):
+        return f"the first {count}"
+    if np.array_equal(rows, np.arange(n - len(rows), n)):
+        return f"the last {count}"
+    if len(rows) >= n // 2 and (np.diff(rows) == 2).all():
+        return "every second row"
+    return count
 
 
 def _run(reference: Plug, case: Case) -> np.ndarray | None:
     """What the reference returns, or None where the change is none that it takes."""
+    if isinstance(case.model, Viewed):
+        case = replace(case, model=case.model.renewed())
     try:
         return watch(reference, case).raw
     except Exception:  # noqa: BLE001 -- a change that it does not take reproduces nothing
         return None
 
 
-def _share(ours: np.ndarray | None, theirs: np.ndarray) -> float:
-    """Share of rows that are the same image."""
-    if ours is None:
-        return 0.0
-    return float((np.abs(ours - theirs).reshape(len(ours), -1).max(1) <= SAME).mean())
+def match(reference: Plug, case: Case, raw: np.ndarray) -> np.ndarray:
+    """(N,) bool: rows of `raw` that the reference returns in a case."""
+    ours = _run(reference, case)
+    return np.zeros(len(raw), bool) if ours is None else rows_match(ours, raw)
 
 
-def hypotheses(case: Case, reference: Plug, raw: np.ndarray) -> Iterator[tuple[str, Case]]:
+def descending(case: Case) -> Case:
+    """A case whose loss is descended: labels are then targets."""
+    return replace(case, model=Viewed(case.model, after=reverse))
+
+
+def hypotheses(case: Case, reference: Plug, raw: np.ndarray) -> Iterator[Fault]:
     """Every fault with the case that shows it, the simplest first."""
     yield from _directions(case)
     yield from _walks(case)
     yield from _balls(case, raw)
     yield from _labels(case)
     known = {one.name for one in reference.parameters}
-    for name, text in PARAMETERS.items():
-        if name[0] in known:
-            yield text, replace(case, params={**case.params, name[0]: name[1]})
+    for (name, value), text in PARAMETERS.items():
+        if name in known:
+            changed = replace(case, params={**case.params, name: value})
+            yield Fault(text, changed, apart=name != "reduction")
     yield from _views(case)
+    yield from _gradients(case)
 
 
 PARAMETERS: dict[tuple[str, str], str] = {
@@ -99,27 +149,25 @@ PARAMETERS: dict[tuple[str, str], str] = {
 }
 
 
-def _directions(case: Case) -> Iterator[tuple[str, Case]]:
+def _directions(case: Case) -> Iterator[Fault]:
     for name, layer in (
-        ("the sign is flipped: it descends the loss", _Reversed.reverse),
-        ("probabilities are fed as logits: the softmax is taken twice", _softmax),
+        (FLIPPED, reverse),
+        ("probabilities are fed as logits: the softmax is taken twice", softmax),
         ("a temperature: logits times 1000, so that the softmax saturates", lambda z: z * 1000),
         ("a temperature: logits times 100, so that the softmax saturates", lambda z: z * 100),
         ("a temperature: logits divided by 100", lambda z: z / 100),
     ):
-        yield name, replace(case, model=Viewed(case.model, after=layer))
-    half = Viewed(case.model, before=_half)
-    yield (
-        "gradients in half precision (float16): small ones underflow to zero",
-        replace(case, model=half),
-    )
+        yield Fault(name, replace(case, model=Viewed(case.model, after=layer)))
+    for kind in ("float16", "bfloat16"):
+        half = Viewed(case.model, after=rounded(kind))
+        yield Fault(f"logits in half precision ({kind})", replace(case, model=half))
     towards = _targets(case)
     for name, labels in towards.items():
-        model = Viewed(case.model, after=_Reversed.reverse)
-        yield f"it is targeted at {name}", replace(case, model=model, y=labels)
+        model = Viewed(case.model, after=reverse)
+        yield Fault(f"it is targeted at {name}", replace(case, model=model, y=labels))
 
 
-def _walks(case: Case) -> Iterator[tuple[str, Case]]:
+def _walks(case: Case) -> Iterator[Fault]:
     """Other steps, and other lengths of a step."""
     steps = case.params.get("steps")
     if steps is None:
@@ -130,7 +178,7 @@ def _walks(case: Case) -> Iterator[tuple[str, Case]]:
     for name, count in counts.items():
         if count >= 1:
             params = {**case.params, "steps": count, "step_size": size}
-            yield f"{name}: {count} instead of {steps}", replace(case, params=params)
+            yield Fault(f"{name}: {count} instead of {steps}", replace(case, params=params))
     lengths = {
         f"{factor:g} times the step": factor * size for factor in (0.5, 2.0, 0.1, 10.0, 1 / 255)
     }
@@ -142,47 +190,45 @@ def _walks(case: Case) -> Iterator[tuple[str, Case]]:
     for name, length in lengths.items():
         if not math.isclose(length, size):
             params = {**case.params, "step_size": length}
-            yield f"another step size: {name}", replace(case, params=params)
+            yield Fault(f"another step size: {name}", replace(case, params=params))
 
 
-def _balls(case: Case, raw: np.ndarray) -> Iterator[tuple[str, Case]]:
+def _balls(case: Case, raw: np.ndarray) -> Iterator[Fault]:
     """Another radius, norm or centre."""
     eps, norm = case.threat.eps, case.threat.norm
     size = case.params.get("step_size") or 2.5 * eps / (case.params.get("steps") or 1)
     fixed = {**case.params, "step_size": size}
     if "steps" in case.params:
         text = "no projection on the ball round the clean image (none at all, or round the current iterate)"
-        yield text, replace(case, threat=Threat(norm, math.inf), params=fixed)
+        yield Fault(text, replace(case, threat=Threat(norm, math.inf), params=fixed))
     reached = case.threat.distance(torch.from_numpy(raw).to(case.x).double() - case.x.double())
     for factor in {float(f"{float(reached.max()) / eps:.4g}"), *NAMED}:
         if factor > 0 and abs(factor - 1) > 0.01:
             ball = Threat(norm, factor * eps)
             how = NAMED.get(factor, f"{factor:g} times")
             scaled = {**case.params, "step_size": factor * size}
-            yield (
-                f"eps is {how} what was asked, and so is the step",
-                replace(case, threat=ball, params=scaled),
-            )
-            yield f"eps is {how} what was asked", replace(case, threat=ball, params=fixed)
+            both = replace(case, threat=ball, params=scaled)
+            yield Fault(f"eps is {how} what was asked, and so is the step", both)
+            yield Fault(f"eps is {how} what was asked", replace(both, params=fixed))
     for other in ("linf", "l2", "l1"):
         if other != norm:
-            yield f"the wrong norm: {other}", replace(case, threat=Threat(other, eps))
-            yield f"the wrong norm: {other}", replace(case, threat=Threat(other, eps), params=fixed)
+            ball = Threat(other, eps)
+            yield Fault(f"the wrong norm: {other}", replace(case, threat=ball))
+            yield Fault(f"the wrong norm: {other}", replace(case, threat=ball, params=fixed))
     if case.noise is not None:
-        start = case.start
-        yield "projected round the start, not the clean image", replace(case, x=start, noise=None)
-        yield "it ignores the start and begins at the clean image", replace(case, noise=None)
+        moved = replace(case, x=case.start, noise=None)
+        yield Fault("projected round the start, not the clean image", moved)
+        ignored = replace(case, noise=None)
+        yield Fault("it ignores the start and begins at the clean image", ignored)
 
 
-def _labels(case: Case) -> Iterator[tuple[str, Case]]:
+def _labels(case: Case) -> Iterator[Fault]:
     """Other labels than the true ones."""
     classes = case.model.num_classes
     with torch.no_grad():
         predicted = case.model(case.x).argmax(1)
-    yield (
-        "labels leak: it uses the model's own predictions as labels (y=None)",
-        replace(case, y=predicted),
-    )
+    leaked = replace(case, y=predicted)
+    yield Fault("labels leak: it uses the model's own predictions as labels (y=None)", leaked)
     for name, labels in {
         "labels counted from one": (case.y + 1) % classes,
         "labels one too low": (case.y - 1) % classes,
@@ -193,7 +239,7 @@ def _labels(case: Case) -> Iterator[tuple[str, Case]]:
         "one label for all rows": case.y[:1].expand_as(case.y),
         "the label 0 for all rows": torch.zeros_like(case.y),
     }.items():
-        yield name, replace(case, y=labels)
+        yield Fault(name, replace(case, y=labels))
 
 
 def _targets(case: Case) -> dict[str, torch.Tensor]:
@@ -202,11 +248,24 @@ def _targets(case: Case) -> dict[str, torch.Tensor]:
     return {"the least likely class": ranked[:, 0], "the second class": ranked[:, -2]}
 
 
-def _views(case: Case) -> Iterator[tuple[str, Case]]:
+def _views(case: Case) -> Iterator[Fault]:
     """A model that is shown the images otherwise than they are."""
     for name, change in TRANSFORMS.items():
         model = Viewed(case.model, before=change)
-        yield f"the model is shown images {name}", replace(case, model=model)
+        yield Fault(f"the model is shown images {name}", replace(case, model=model))
+
+
+def _gradients(case: Case) -> Iterator[Fault]:
+    """A gradient that is changed on its way back to the images, from step to step."""
+    for name, change in GRADIENTS.items():
+        model = Viewed(case.model, passed=change)
+        yield Fault(name, replace(case, model=model), apart="batch" not in name)
+    alone = Viewed(case.model, after=only(case.y))
+    text = "another loss: the label's logit alone (a loss of log-probabilities fed with logits)"
+    yield Fault(text, replace(case, model=alone), apart=False)
+
+
+FLIPPED = "the sign is flipped: it descends the loss (as if targeted at the true label)"
 
 
 TRANSFORMS: dict[str, Layer] = {
@@ -225,54 +284,6 @@ TRANSFORMS: dict[str, Layer] = {
     "divided by 255": lambda z: z / 255,
 }
 """Changes of images that keep their shape (transposed: of square ones)."""
-
-
-def _half(x: torch.Tensor) -> torch.Tensor:
-    """`x`, whose gradient passes through float16."""
-    seen = x.view_as(x)
-    if seen.requires_grad:
-        seen.register_hook(lambda gradient: gradient.half().to(gradient))
-    return seen
-
-
-def _softmax(logits: torch.Tensor) -> torch.Tensor:
-    return logits.softmax(1)
-
-
-class Viewed:
-    """A classifier with something before it, and something after it.
-
-    Args:
-        inner: the classifier.
-        before: on the images.
-        after: on the logits.
-    """
-
-    head = None
-
-    def __init__(
-        self, inner: Classifier, before: Layer | None = None, after: Layer | None = None
-    ) -> None:
-        self.num_classes, self.digest, self.module = inner.num_classes, inner.digest, inner.module
-        self.inner, self.before, self.after = inner, before, after
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, K) logits."""
-        logits = self.inner(x if self.before is None else self.before(x))
-        return logits if self.after is None else self.after(logits)
-
-    def features(self, x: torch.Tensor) -> torch.Tensor:
-        """None are given: see `head`."""
-        raise NotImplementedError
-
-
-class _Reversed:
-    """The identity, whose gradient is turned round."""
-
-    @staticmethod
-    def reverse(logits: torch.Tensor) -> torch.Tensor:
-        """`logits`, with the gradient's sign flipped: 2 detach(z) - z has the value z, slope -1."""
-        return 2 * logits.detach() - logits
 
 
 def described(factor: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,8 @@ from harness.crosscheck.diagnosis.hypotheses import (
     reproduced,
     rows_match,
 )
+from harness.crosscheck.diagnosis.labels import another_attack, relabelled
+from harness.crosscheck.diagnosis.walk import departure
 from harness.crosscheck.diagnosis.watching import watch
 
 if TYPE_CHECKING:
@@ -48,14 +51,13 @@ def cause(plug: Plug, reference: Plug, case: Case) -> str:
         return f"it crashes when it is run again ({type(error).__name__})"
     if rows_match(ours.raw, theirs.raw).all():
         return "" if rows_match(watch(plug, case).raw, theirs.raw).all() else RANDOM
-    for rule in RULES:
-        if found := rule(case, ours, theirs):
-            return found
-    if found := reproduced(reference, case, theirs.raw):
+    by_rule = (rule(case, ours, theirs) for rule in RULES)
+    by_run = (search(reference, case, theirs.raw) for search in SEARCHES)
+    if found := next(filter(None, chain(by_rule, by_run)), ""):
         return found
     if not rows_match(watch(plug, case).raw, theirs.raw).all():
         return RANDOM
-    if found := _begun(case, theirs):
+    if found := _begun(case, theirs) or departure(case, ours, theirs):
         return found
     return "; ".join(_described(case, ours, theirs))
 
@@ -118,10 +120,22 @@ def _outside(case: Case, ours: Seen, theirs: Seen) -> str:
         kept = case.threat.distance(torch.from_numpy(theirs.raw) - case.x.double().cpu())
         if float(kept.max()) <= case.threat.eps * 1.01:
             what = (
-                " but to [-1, 1]" if abs(low + 1) < SAME or (low < 0 and high <= 1 + SAME) else ""
-            )
+                " but to [-1, 1]" if abs(low + 1) < SAME or (low < 0 and high <= 1 + SAME) else
+                " at its upper end (but to [0, 255], or not at all)" if low >= -SAME else ""
+            )  # fmt: skip
             return f"not clipped to the box [0, 1]{what}: pixels reach [{low:.3g}, {high:.3g}]"
     return ""
+
+
+def _unprojected(case: Case, ours: Seen, theirs: Seen) -> str:
+    """Images outside the ball that are ours once they are projected."""
+    raw = torch.from_numpy(theirs.raw)
+    inside = case.threat.project(case.x.double().cpu(), raw).numpy()
+    if not rows_match(inside, ours.raw).all():
+        return ""
+    if (case.params.get("steps") or 1) == 1:
+        return "no projection on the ball round the clean image"
+    return "the last projection is missing: it projects before a step, not after it"
 
 
 def _moved(case: Case, ours: Seen, theirs: Seen) -> str:
@@ -209,6 +223,7 @@ RULES: tuple[Rule, ...] = (
     _mode,
     _clean,
     _outside,
+    _unprojected,
     _moved,
     _rows,
     _rounded,
@@ -217,6 +232,8 @@ RULES: tuple[Rule, ...] = (
     _by_norm,
 )
 
+
+SEARCHES = (reproduced, relabelled, another_attack)
 
 # ---------------------------------------------------------------- what nothing explains
 

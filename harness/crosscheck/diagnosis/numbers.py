@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.core.registry import registry
-from harness.metrics import softmax
+from harness.metrics import fit_temperature, fpr_at_tpr, softmax
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     Metric = Callable[..., float]
 
 RELATIVE = 1e-6  # the same number, but for float32
+FITTED = 1e-3  # of a temperature, which two optimisers stop near
+WRONG_AXIS = "the softmax is taken over samples, not classes: the wrong axis"
 BATCHES = (16, 32, 50, 64, 100, 128, 200, 250, 256, 500, 512, 1000, 1024)
 CLOSED_RIGHT, CLOSED_LEFT = "right", "left"
 BINNED = ("ece", "mce", "rms_calibration_error", "ace_average")
@@ -37,6 +39,8 @@ def calibration(
         labels: (N,) integers.
         bins: that were asked for.
     """
+    if concept == "temperature":
+        return _temperature(value, fit_temperature(np.log(probs.clip(1e-300)), labels))
     if concept not in registry.names("metric"):
         return ""  # we have none to vary
     metric = registry.get("metric", concept).function
@@ -48,7 +52,39 @@ def calibration(
     for name, changed, truth in _altered(probs, labels):
         if _equal(value, _try(metric, changed, truth, **given)):
             return name
+    for name, found in _by_class(concept, probs, labels):
+        if _equal(value, found):
+            return name
     return _by_bins(concept, value, probs, labels, bins) if binned else ""
+
+
+def _temperature(value: float, ours: float) -> str:
+    """What a fitted temperature is a function of."""
+    for name, found in {
+        "1 / T: the factor on the logits, not what they are divided by": 1 / ours,
+        "the temperature is applied twice: T squared": ours**2,
+        "the logarithm of T": math.log(ours),
+        "the root of T": math.sqrt(ours),
+        "T was not fitted: it stays at 1": 1.0,
+    }.items():
+        if math.isclose(value, found, rel_tol=FITTED) and not math.isclose(
+            found, ours, rel_tol=FITTED
+        ):
+            return name
+    return ""
+
+
+def _by_class(concept: str, probs: np.ndarray, labels: np.ndarray) -> Iterator[tuple[str, float]]:
+    """Scores of probabilities that look at other classes than they should."""
+    apart = (probs - np.eye(probs.shape[1])[labels]) ** 2
+    if concept == "nll":
+        best = probs.max(1).clip(1e-300)
+        yield "of the predicted class, not of the label", float(-np.log(best).mean())
+    if concept == "brier":
+        yield "the first class is left out", float(apart[:, 1:].sum(1).mean())
+        yield "the last class is left out", float(apart[:, :-1].sum(1).mean())
+        own = apart[np.arange(len(labels)), labels]
+        yield "of the label's probability alone", float(own.mean())
 
 
 def ranking(concept: str, value: float, id_scores: np.ndarray, ood_scores: np.ndarray) -> str:
@@ -67,6 +103,9 @@ def ranking(concept: str, value: float, id_scores: np.ndarray, ood_scores: np.nd
     units = {"in percent": 100.0, "as a fraction, where ours is": 0.01}
     for name, inside, outside in _ranked(id_scores, ood_scores):
         if _equal(value, _try(metric, inside, outside)):
+            return name
+    for name, found in _variants(concept, id_scores, ood_scores):
+        if _equal(value, found):
             return name
     return _in_units(value, ours, units) or (
         "one minus the value: the positive class or the sign of the score is swapped"
@@ -90,6 +129,26 @@ def _ranked(
         kept = [values[: len(values) - len(values) % size] for values in (inside, outside)]
         yield f"the last batch is dropped (batches of {size})", kept[0], kept[1]
     yield "the last sample is dropped", inside[:-1], outside[:-1]
+
+
+def _variants(concept: str, inside: np.ndarray, outside: np.ndarray) -> Iterator[tuple[str, float]]:
+    """Numbers that bear the same name."""
+    if concept == "auroc":
+        below = np.searchsorted(np.sort(inside), outside, "left").mean() / len(inside)
+        upto = np.searchsorted(np.sort(inside), outside, "right").mean() / len(inside)
+        yield "ties count as wins, not half", float(upto)
+        yield "ties count as losses, not half", float(below)
+    if concept == "fpr95":
+        for share in (0.8, 0.9, 0.98, 0.99, 0.05):
+            found = fpr_at_tpr(inside, outside, tpr=share)
+            yield f"at {100 * share:g} % instead of 95 % of the OOD images", found
+    trapezoid = f"{concept}_trapezoid"
+    for plug in registry.plugs("metric"):
+        if plug.concept == trapezoid and (plug.library is None or plug.library.installed):
+            yield (
+                "the trapezoid under the curve, not average precision",
+                float(plug.function(inside, outside)),
+            )
 
 
 def _single(values: np.ndarray) -> np.ndarray:
@@ -151,11 +210,7 @@ def _altered(probs: np.ndarray, labels: np.ndarray) -> Iterator[tuple[str, np.nd
     yield "rows are in reversed order: rows and labels do not match", probs[::-1], labels
     yield "the softmax is taken twice: probabilities are fed as logits", softmax(probs), labels
     over = softmax(logs.T).T
-    yield (
-        "the softmax is taken over samples, not classes: the wrong axis",
-        over / over.sum(1, keepdims=True),
-        labels,
-    )
+    yield WRONG_AXIS, over / over.sum(1, keepdims=True), labels
     for factor in (0.5, 2.0, 10.0, 100.0, 0.1):
         yield (
             f"the logits are multiplied by {factor:g}: a temperature",
@@ -185,7 +240,12 @@ def _by_bins(concept: str, value: float, probs: np.ndarray, labels: np.ndarray, 
     for name, found in _binnings(concept, confidence, right, bins):
         if _equal(value, found):
             return name
-    return ""
+    over = softmax(np.log(probs.clip(1e-300)).T).T  # its rows do not sum to 1: no metric takes them
+    confidence, right = over.max(1), (over.argmax(1) == labels).astype(float)
+    index = np.clip(np.digitize(confidence, np.linspace(0, 1, bins + 1)) - 1, 0, bins - 1)
+    return (
+        WRONG_AXIS if _equal(value, _error(concept, index, confidence, right, len(labels))) else ""
+    )
 
 
 def _binnings(
@@ -206,6 +266,18 @@ def _binnings(
         ("edges in float32", np.clip(np.digitize(confidence.astype(np.float32), edges.astype(np.float32)[1:-1], right=True), 0, bins - 1), whole, n),
     ):  # fmt: skip
         yield name, _error(concept, index[kept], confidence[kept], right[kept], total)
+    centre = ((edges[:-1] + edges[1:]) / 2)[inner]
+    yield (
+        "the centre of a bin for the mean confidence in it",
+        _error(concept, inner, centre, right, n),
+    )
+    order = np.argsort(confidence, kind="stable")
+    mass = np.empty(n, int)
+    mass[order] = np.repeat(np.arange(bins), [len(part) for part in np.array_split(order, bins)])
+    yield "bins of equal mass, not of equal width", _error(concept, mass, confidence, right, n)
+    quantiles = np.quantile(confidence, edges)
+    by_rank = np.clip(np.digitize(confidence, quantiles[1:-1], right=True), 0, bins - 1)
+    yield "bins of equal mass, not of equal width", _error(concept, by_rank, confidence, right, n)
     equal = np.unique(inner)
     gaps = [abs(float((confidence - right)[inner == one].mean())) for one in equal]
     yield "bins are averaged without their weights", float(np.mean(gaps))

@@ -62,24 +62,29 @@ class Seen:
 
     Args:
         raw: (N, C, H, W) float64 images as returned, neither projected nor clipped.
-        shown: the first batch that it shows to the model, or None if there is none of N rows.
+        walk: every batch of N rows that it shows to the model, in order.
         training: whether the model was in training mode at a pass.
         gradients: gradients taken a sample.
     """
 
     raw: np.ndarray
-    shown: np.ndarray | None
+    walk: tuple[np.ndarray, ...]
     training: bool
     gradients: float
 
+    @property
+    def shown(self) -> np.ndarray | None:
+        """The first batch that it shows to the model, or None if there is none of N rows."""
+        return self.walk[0] if self.walk else None
+
 
 class Watched:
-    """A classifier that remembers the first batch it is shown, and its mode."""
+    """A classifier that remembers the batches of all rows that it is shown, and its mode."""
 
     def __init__(self, inner: Classifier, rows: int) -> None:
         self.num_classes, self.digest, self.head = inner.num_classes, inner.digest, inner.head
         self.inner, self.rows = inner, rows
-        self.shown: np.ndarray | None = None
+        self.walk: list[np.ndarray] = []
         self.training = self.attacked = False
 
     @property
@@ -90,8 +95,8 @@ class Watched:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """(N, K) logits."""
         self.training |= any(part.training for part in self.module.modules())
-        if self.attacked and self.shown is None and len(x) == self.rows:
-            self.shown = x.detach().double().cpu().numpy()
+        if self.attacked and len(x) == self.rows:
+            self.walk.append(x.detach().double().cpu().numpy())
         return self.inner(x)
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
@@ -129,4 +134,4 @@ def watch(plug: Plug, case: Case) -> Seen:
         noise=case.noise,
     )
     raw = torch.cat(returned).double().cpu().numpy()
-    return Seen(raw, watched.shown, watched.training, found.backwards)
+    return Seen(raw, tuple(watched.walk), watched.training, found.backwards)

@@ -1,0 +1,147 @@
+"""A classifier as a faulty attack would see it: other images, other logits, another gradient."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.core.lazy import Lazy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
+    from harness.core.types import Classifier
+
+    Layer = Callable[[torch.Tensor], torch.Tensor]
+    Passed = Callable[[torch.Tensor, list[torch.Tensor]], torch.Tensor]
+else:
+    torch = Lazy("torch")
+
+
+class Viewed:
+    """A classifier with something before it, and something after it.
+
+    Args:
+        inner: the classifier.
+        before: on the images.
+        after: on the logits.
+        passed: on the gradient of a step with respect to the images, given those of the steps before.
+    """
+
+    head = None
+
+    def __init__(
+        self,
+        inner: Classifier,
+        before: Layer | None = None,
+        after: Layer | None = None,
+        passed: Passed | None = None,
+    ) -> None:
+        self.num_classes, self.digest, self.module = inner.num_classes, inner.digest, inner.module
+        self.inner, self.before, self.after, self.passed = inner, before, after, passed
+        self.earlier: list[torch.Tensor] = []
+
+    def renewed(self) -> Viewed:
+        """The same without a memory of earlier steps."""
+        return Viewed(self.inner, self.before, self.after, self.passed)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, K) logits."""
+        shown = x if self.before is None else self.before(x)
+        if self.passed is not None and shown.requires_grad:
+            shown = shown.view_as(shown)
+            shown.register_hook(self._pass)
+        logits = self.inner(shown)
+        return logits if self.after is None else self.after(logits)
+
+    def _pass(self, gradient: torch.Tensor) -> torch.Tensor:
+        assert self.passed is not None
+        changed = self.passed(gradient, self.earlier)
+        self.earlier.append(gradient)
+        return changed
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """None are given: see `head`."""
+        raise NotImplementedError
+
+
+# ---------------------------------------------------------------- logits
+
+
+def rounded(kind: str) -> Layer:
+    """Logits that pass through a type of half precision, and so do their gradients."""
+    return lambda logits: logits.to(getattr(torch, kind)).to(logits)
+
+
+def only(y: torch.Tensor) -> Layer:
+    """Logits of which only the label's has a gradient."""
+
+    def after(logits: torch.Tensor) -> torch.Tensor:
+        own = torch.zeros_like(logits).scatter(1, y[:, None], 1)
+        return logits.detach() + own * (logits - logits.detach())
+
+    return after
+
+
+def softmax(logits: torch.Tensor) -> torch.Tensor:
+    """Probabilities in the place of logits."""
+    return logits.softmax(1)
+
+
+def reverse(logits: torch.Tensor) -> torch.Tensor:
+    """`logits`, with the gradient's sign flipped: 2 detach(z) - z has the value z, slope -1."""
+    return 2 * logits.detach() - logits
+
+
+# ---------------------------------------------------------------- gradients
+
+
+def _underflowing(gradient: torch.Tensor, _: list[torch.Tensor]) -> torch.Tensor:
+    return gradient.half().to(gradient)
+
+
+def _added(gradient: torch.Tensor, earlier: list[torch.Tensor]) -> torch.Tensor:
+    return gradient + sum(earlier)
+
+
+def _turned(gradient: torch.Tensor, earlier: list[torch.Tensor]) -> torch.Tensor:
+    return -gradient if len(earlier) % 2 else gradient
+
+
+def _turned_first(gradient: torch.Tensor, earlier: list[torch.Tensor]) -> torch.Tensor:
+    return gradient if len(earlier) % 2 else -gradient
+
+
+def _kept(gradient: torch.Tensor, earlier: list[torch.Tensor]) -> torch.Tensor:
+    return earlier[0] if earlier else gradient
+
+
+def _filled(gradient: torch.Tensor, _: list[torch.Tensor]) -> torch.Tensor:
+    return gradient.masked_fill(gradient == 0, 1e-30)
+
+
+def _drained(gradient: torch.Tensor, _: list[torch.Tensor]) -> torch.Tensor:
+    return gradient.masked_fill(gradient == 0, -1e-30)
+
+
+def _upwards(gradient: torch.Tensor, _: list[torch.Tensor]) -> torch.Tensor:
+    return gradient.abs()
+
+
+def _shared(gradient: torch.Tensor, _: list[torch.Tensor]) -> torch.Tensor:
+    return gradient.sum(0, keepdim=True).expand_as(gradient)
+
+
+GRADIENTS: dict[str, Passed] = {
+    "gradients in half precision (float16): small ones underflow to zero": _underflowing,
+    "gradients add up: they are not set back to zero between steps": _added,
+    "the sign is flipped at every second step": _turned,
+    "the sign is flipped at the first step and every second one after": _turned_first,
+    "the gradient is that of the first step throughout (a stale gradient)": _kept,
+    "a gradient of zero counts as positive: flat pixels step up": _filled,
+    "a gradient of zero counts as negative: flat pixels step down": _drained,
+    "the sign of the gradient is lost: every pixel steps up": _upwards,
+    "the gradient is summed over the batch: one step for all rows": _shared,
+}
+"""What may become of the gradient of a step, given those of the steps before."""
