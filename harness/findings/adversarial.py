@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from harness.findings.claims import Answer, claim, for_each
 from harness.findings.logic import HOLDS, Judged, every, unmeasured
 from harness.findings.matrix import CUTOUT, FGSM, MIXUP, Role
+from harness.training.health import learnt_only
 
 if TYPE_CHECKING:
     from harness.findings.evidence import Evidence
@@ -90,8 +91,6 @@ def r3(evidence: Evidence) -> Answer:
 
 def _overfit(evidence: Evidence, model: str) -> str:
     """How a model learnt its own attack and nothing more, or ""."""
-    from harness.training.health import learnt_only  # torch comes with it
-
     found = evidence.at_own_budget(model)
     if found is None or not learnt_only(*found):
         return ""

@@ -25,9 +25,7 @@ from typing import TYPE_CHECKING
 
 from harness.core.rng import derive
 from harness.recipes import compose
-from harness.training.course import Course
 from harness.training.health import catastrophe, chance
-from harness.training.run import Run
 from harness.training.types import Attempt, Settings, Trained
 
 if TYPE_CHECKING:
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
 
     from harness.core.types import Split, Use
     from harness.models import Builder
+    from harness.training.course import Course
 
 __all__ = [
     "Attempt",
@@ -112,6 +111,8 @@ def train_many(
         stacked: whether to stack; None stacks on a GPU only. Stacked networks take no buffers.
         progress: see `train`.
     """
+    from harness.training.course import Course  # torch comes with it
+
     course = Course.of(data, held_out, compose(steps), settings, device)
     together = device != "cpu" if stacked is None else stacked
     groups = [list(seeds)] if together and len(seeds) > 1 else [[seed] for seed in seeds]
@@ -136,6 +137,8 @@ def _attempt(
     build: Builder, course: Course, seeds: list[int], clock: _Clock, pace: float = 1.0
 ) -> list[Attempt]:
     """Train from the fresh weights of each seed."""
+    from harness.training.run import Run
+
     clock.start()
     run = Run([build(seed) for seed in seeds], course, seeds, pace)
     for epoch in range(1, course.settings.epochs + 1):
