@@ -131,7 +131,7 @@ RAISED: list[tuple[str, dict[str, Any], str, str]] = [
     ("H68", {"outputs": {"a": 11}}, "WARN", "11 outputs"),
     ("H80", {"disordered": ["fog"]}, "FAIL", "fog"),
     ("H81", {"noise_auroc": 0.1, "auroc": {"far": 0.2}}, "FAIL", "sign"),
-    ("H81", {"noise_auroc": 0.4}, "WARN", "sign"),
+    ("H81", {"noise_auroc": 0.3}, "WARN", "familiar"),
     ("H82", {"ranges": {"far": (0.0, 255.0)}}, "FAIL", "scale"),
     ("H82", {"ranges": {"far": (0.0, 1 / 255)}}, "FAIL", "scale"),
     ("H82", {"seen": {"id": 0.9}}, "FAIL", "leaked"),

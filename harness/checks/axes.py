@@ -38,7 +38,7 @@ def identity(facts: Facts) -> Iterator[Finding]:
 
 @check(
     "H81", "direction of the score", "FAIL", "axis",
-    raised_if="uniform noise and every OOD set score as more in-distribution than test images do, beyond three standard errors (WARN if noise alone does).",
+    raised_if="uniform noise scores as more in-distribution than test images do, beyond three standard errors, and so does every OOD set, one of them at least as surely (WARN if noise alone does).",
     explanation="Higher must mean more out of distribution; a flipped sign turns a good detector into a bad one (pytorch-ood pull request 143), and it turns every set at once. Where noise alone looks familiar, the sign is right and the detector blind to noise.",
     what_to_do="Flip the sign, unless the method rewards large activations by design.",
 )  # fmt: skip
@@ -50,8 +50,8 @@ def direction(facts: Facts) -> Iterator[Finding]:
     n = facts.get("n", {})
     if not _reversed(noise, n, "noise"):
         return
-    if all(_reversed(value, n, name) for name, value in sets.items()):
-        best = max(sets.values(), default=noise)
+    best = max(sets.values(), default=1.0)
+    if best < 0.5 and any(_reversed(value, n, name) for name, value in sets.items()):
         yield f"Uniform noise has AUROC {noise:.3f}, the best OOD set {best:.3f}: the score's sign is flipped."
     else:
         yield (
@@ -97,7 +97,7 @@ def own_score(facts: Facts) -> Iterator[Finding]:
 
 @check(
     "H83", "calibration error above its floor", "INFO", "axis",
-    raised_if="the ECE is below the 97.5 % quantile of what a perfectly calibrated model with the same confidences shows.",
+    raised_if="the ECE is below the 96 % quantile of what a perfectly calibrated model with the same confidences shows.",
     explanation="The binned error of a perfectly calibrated model is not 0 but depends on n and the confidences.",
     what_to_do="Read such a value as: not distinguishable from calibrated. Rank by Brier and NLL.",
 )  # fmt: skip

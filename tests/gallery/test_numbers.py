@@ -132,7 +132,8 @@ def evidence(count, offset=0.0, seed=0):
     [
         (0.03, {"far": 0.1, "near": 0.2}, "FAIL", "sign is flipped"),
         (0.03, {"far": 0.9, "near": 0.2}, "WARN", "looks familiar"),  # a flipped sign flips all
-        (0.03, {"far": 0.1, "near": 0.48}, "WARN", "looks familiar"),  # below chance by chance
+        (0.03, {"far": 0.1, "near": 0.48}, "FAIL", "sign is flipped"),
+        (0.03, {"near": 0.48}, "WARN", "looks familiar"),  # below chance by chance
         (0.48, {"far": 0.1}, "", ""),
     ],
 )
