@@ -22,7 +22,7 @@ from harness.statistics.proportions import mcnemar, tango
 
 DRAWS = 2000
 CHUNK = 50_000_000  # weights held at a time
-FEW = 8.0  # effective samples up to which a mean is widened by one more
+FEW = 6.0  # effective samples up to which a gamma distribution alone bounds a mean
 FEWER = 4.0  # the same for differences
 SURPRISED = math.log(2)  # NLL of a sample whose true class had probability 1/2
 SURPRISES = 5  # so many are needed before the mean of the NLL has an interval that covers
@@ -106,12 +106,12 @@ def mean_over_cases(right: np.ndarray) -> Estimate:
 def _ends(values: np.ndarray, largest: float) -> tuple[float, float]:
     low, high = _hall(values)
     total, square = float(values.sum()), float(np.square(values).sum())
-    if total**2 > FEW * square:
-        return low, high
     worst = largest if math.isfinite(largest) else float(values.max())
-    least = _gamma(total, square, TAILS[0])
-    most = _gamma(total + worst, square + worst**2, TAILS[1])
-    return min(low, least / len(values)), max(high, most / len(values))
+    least = _gamma(total, square, TAILS[0]) / len(values)
+    most = _gamma(total + worst, square + worst**2, TAILS[1]) / len(values)
+    if total**2 <= FEW * square:
+        return least, most
+    return max(low, least), min(high, most)
 
 
 def _gamma(total: float, square: float, q: float) -> float:

@@ -9,6 +9,7 @@ and of the share above it is known in closed form and is summed instead of drawn
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,10 +18,11 @@ from scipy import optimize, special, stats
 from harness.statistics.estimates import TAILS, Difference, Estimate, Z
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 RARE = 3.0  # expected exceptions in the smaller sample below which its own variance is not trusted; at 4
 # intervals held the truth in 98 % just above five expected exceptions (tests/simulations)
+ROUNDING = 1e-12  # relative: below it two rankings vary as one
 NODES = (np.arange(100) + 0.5) / 100  # quantiles at which the threshold's distribution is taken
 
 
@@ -91,44 +93,110 @@ def _hanley_mcneil(value: float, n: int, m: int) -> float:
 def auroc_difference(
     id_a: np.ndarray, ood_a: np.ndarray, id_b: np.ndarray, ood_b: np.ndarray
 ) -> Difference:
-    """AUROC of a minus AUROC of b on the same samples, by DeLong's covariance.
+    """AUROC of a minus AUROC of b on the same samples, by DeLong's covariance on the logit scale.
+
+    The two logits are taken as normal, with the variances of `auroc_interval` and DeLong's
+    correlation; the interval holds the middle 95 % of the difference that they give, so that it is
+    skewed where the two areas are. Symmetric ends missed 0.99 against 0.995 in 7 % of samples, all
+    on the same side. Where a few samples carry the difference, errors grow as t quantiles do.
 
     Args:
         id_a: (N,) scores of a on ID samples.
         ood_a: (M,) scores of a on OOD samples.
         id_b: (N,) scores of b on the same ID samples.
         ood_b: (M,) scores of b on the same OOD samples.
+
+    Returns:
+        The difference; None as interval and p where both rank all samples alike, but not perfectly.
     """
     if id_a.shape != id_b.shape or ood_a.shape != ood_b.shape:
         raise ValueError("two detectors are compared on the same samples")
     first, second = placements(id_a, ood_a), placements(id_b, ood_b)
-    value = float(first[1].mean() - second[1].mean())
-    n, m = len(id_a), len(ood_a)
-    error = math.sqrt(_joint_variance(first, second))
     gaps = first[1] - second[1]
+    value, n = float(gaps.mean()), len(id_a) + len(ood_a)
     wins, losses = int((gaps > 0).sum()), int((gaps < 0).sum())
-    if error == 0:
-        return Difference(value, None, None, None, n + m, wins, losses, "no spread")
-    p = float(2 * stats.norm.sf(abs(value) / error))
-    low, high = max(value - Z * error, -1.0), min(value + Z * error, 1.0)
-    return Difference(value, low, high, p, n + m, wins, losses, "delong")
+    pair = _Logits.of(first, second)
+    if pair.error == 0:
+        return Difference(value, None, None, None, n, wins, losses, "no spread")
+    low, high = (pair.quantile(q) for q in TAILS)
+    p = float(2 * stats.norm.sf(abs(pair.a - pair.b) / pair.error))
+    return Difference(value, min(low, value), max(high, value), p, n, wins, losses, "delong, logit")
 
 
-def _joint_variance(
-    first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]
-) -> float:
-    """Variance of the difference; where single variances are not trusted, theirs, if larger."""
-    own = sum(_variance(a - b) for a, b in zip(first, second, strict=True))
-    n, m = (len(part) for part in first)
-    alone = [sum(_variance(part) for part in parts) for parts in (first, second)]
-    wary = [
-        _trusted(_inside(float(parts[1].mean()), min(n, m)), variance, n, m)
-        for parts, variance in zip((first, second), alone, strict=True)
-    ]
-    product = alone[0] * alone[1]
-    correlation = (alone[0] + alone[1] - own) / (2 * math.sqrt(product)) if product else 0.0
-    shared = 2 * correlation * math.sqrt(wary[0] * wary[1])
-    return max(own, wary[0] + wary[1] - shared)
+@dataclass(frozen=True, slots=True)
+class _Logits:
+    """Two AUROCs on the logit scale, jointly normal.
+
+    Args:
+        a: logit of the first.
+        b: logit of the second.
+        error_a: standard error of the first.
+        error_b: standard error of the second.
+        correlation: of the two.
+    """
+
+    a: float
+    b: float
+    error_a: float
+    error_b: float
+    correlation: float
+
+    @classmethod
+    def of(
+        cls, first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]
+    ) -> _Logits:
+        """From the placements of two detectors; 0 and 1 as if half an image were out of order."""
+        both = first, second
+        n, m = (len(part) for part in first)
+        values = [_inside(float(parts[1].mean()), min(n, m)) for parts in both]
+        alone = [sum(_variance(part) for part in parts) for parts in both]
+        gaps = [a - b for a, b in zip(first, second, strict=True)]
+        apart = sum(_variance(part) for part in gaps)
+        product = alone[0] * alone[1]
+        shared = (sum(alone) - apart) / (2 * math.sqrt(product)) if product else 0.0
+        wider = float(stats.t.ppf(TAILS[1], _freedom(gaps))) / Z
+        error_a, error_b = (
+            wider * math.sqrt(_trusted(value, variance, n, m)) / (value * (1 - value))
+            for value, variance in zip(values, alone, strict=True)
+        )
+        a, b = (float(special.logit(value)) for value in values)
+        return cls(a, b, error_a, error_b, min(max(shared, -1.0), 1.0))
+
+    @property
+    def error(self) -> float:
+        """Standard error of a - b."""
+        cross = 2 * self.correlation * self.error_a * self.error_b
+        square = self.error_a**2 + self.error_b**2 - cross
+        return math.sqrt(square) if square > ROUNDING * cross else 0.0
+
+    def quantile(self, q: float) -> float:
+        """Quantile of expit(A) - expit(B): the second logit given the first, at NODES of the first."""
+        steps = stats.norm.ppf(NODES)
+        first = special.expit(self.a + self.error_a * steps)
+        centre = self.b + self.correlation * self.error_b * steps
+        spread = max(self.error_b * math.sqrt(max(1 - self.correlation**2, 0.0)), ROUNDING)
+
+        def share_below(difference: float) -> float:
+            second = special.logit(np.clip(first - difference, 0.0, 1.0))
+            return float(special.ndtr((centre - second) / spread).mean())
+
+        found = optimize.brentq(lambda t: share_below(t) - q, -1.0, 1.0, xtol=1e-9)
+        return float(found)  # pyright: ignore[reportArgumentType] -- a float unless full_output
+
+
+def _freedom(parts: Sequence[np.ndarray]) -> float:
+    """Degrees of freedom of a sum of variances of means, from the fourth moments; at least 1.
+
+    A normal sample of n has n; one with a few large values hardly more than those.
+    """
+    second = [float(part.var()) for part in parts]
+    fourth = [float(np.mean((part - part.mean()) ** 4)) for part in parts]
+    total = sum(square / len(part) for square, part in zip(second, parts, strict=True))
+    noise = sum(
+        max(four - square**2, 0.0) / len(part) ** 3
+        for four, square, part in zip(fourth, second, parts, strict=True)
+    )
+    return max(2 * total**2 / noise, 1.0) if noise else math.inf
 
 
 def _inside(value: float, n: int) -> float:

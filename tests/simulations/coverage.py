@@ -1,7 +1,7 @@
 """How often nominal 95 % intervals hold the truth, in worlds where the truth is known.
 
     python tests/simulations/coverage.py                       the five main kinds, 2,000 draws a case
-    python tests/simulations/coverage.py --all                 every kind (2 hours on one core)
+    python tests/simulations/coverage.py --all                 every kind
     python tests/simulations/coverage.py --draws 200 auroc     one kind, roughly
     python tests/simulations/coverage.py --bootstrap           percentile bootstraps in the same worlds
 
@@ -21,7 +21,7 @@ import numpy as np
 from scipy import optimize, special, stats
 
 from harness import metrics, statistics
-from harness.statistics import Difference, Estimate
+from harness.statistics import BinnedKind, Difference, Estimate
 
 Rng = np.random.Generator
 Ends = Estimate | Difference
@@ -53,7 +53,21 @@ class Found:
     width: float
 
     def passes(self, case: Case) -> bool:
+        """Whether what is printed covers; what is never printed cannot fail."""
+        if not self.printed:
+            return True
         return self.covered >= LOW and (self.covered <= HIGH or case.boundary)
+
+    def note(self, case: Case) -> str:
+        words = "" if self.passes(case) else "**no**", "boundary" if case.boundary else ""
+        return "not printed" if not self.printed else " ".join(filter(None, words))
+
+    def cells(self) -> str:
+        """Cells of the table: covered, truth below, truth above, width, printed."""
+        if not self.printed:
+            return "| | | | 0"
+        shares = " | ".join(f"{100 * one:.1f}" for one in (self.covered, self.above, self.below))
+        return f"{shares} | {self.width:.2g} | {100 * self.printed:.0f}"
 
 
 def run(case: Case, draws: int) -> Found:
@@ -108,8 +122,9 @@ def paired() -> Iterator[Case]:
 def outcomes(rng: Rng, n: int, accuracies: np.ndarray, image: np.ndarray, own: float) -> np.ndarray:
     """(B, N) outcomes: `image` is the difficulty of each image, shared by models and cases."""
     latent = math.sqrt(own) * rng.normal(size=n) + image
-    rest = math.sqrt(1 - own - 0.5) * rng.normal(size=(len(accuracies), n))
-    return stats.norm.ppf(accuracies)[:, None] + latent + rest > 0
+    rest = rng.standard_normal((len(accuracies), n), np.float32)
+    bar = (stats.norm.ppf(accuracies)[:, None] + latent).astype(np.float32)
+    return rest > -bar / np.float32(math.sqrt(1 - own - 0.5))
 
 
 def cases_mean() -> Iterator[Case]:
@@ -258,7 +273,7 @@ def precisions() -> Iterator[Case]:
                     return scores(rng, *args)  # pyright: ignore
 
                 def draw(rng: Rng, sample: Callable[..., tuple[np.ndarray, ...]] = sample) -> Ends:
-                    return statistics.ranking_intervals(*sample(rng))["aupr_out"]  # pyright: ignore
+                    return statistics.ranking_intervals(*sample(rng))["aupr_out"]
 
                 yield Case(
                     "AUPR", f"{truth:.4f}, OOD spread {spread:g}, {n} : {m}", truth, draw,
@@ -278,7 +293,7 @@ def false_positives() -> Iterator[Case]:
                     return scores(rng, *args)  # pyright: ignore
 
                 def draw(rng: Rng, sample: Callable[..., tuple[np.ndarray, ...]] = sample) -> Ends:
-                    return statistics.ranking_intervals(*sample(rng))["fpr95"]  # pyright: ignore
+                    return statistics.ranking_intervals(*sample(rng))["fpr95"]
 
                 yield Case(
                     "FPR95", f"{fpr}, OOD spread {spread:g}, {n} : {m}", fpr, draw,
@@ -290,7 +305,7 @@ def false_positives() -> Iterator[Case]:
 
 
 def logits(rng: Rng, n: int, margin: float = 9.0) -> np.ndarray:
-    """(N, 10) logits with the confidences of a network on MNIST: 94 % of them above 0.97."""
+    """(N, 10) logits with the confidences of a network on MNIST: nine in ten above 0.97."""
     top = np.abs(rng.normal(margin, 3.6, n))
     rest = -np.abs(rng.normal(3, 2, (n, 8)))
     return np.concatenate([top[:, None], np.zeros((n, 1)), rest], 1)
@@ -301,72 +316,101 @@ def labels_of(rng: Rng, probs: np.ndarray) -> np.ndarray:
     return np.minimum(drawn, probs.shape[1] - 1)
 
 
-def world(kind: str, by: float) -> Callable[[Rng, int], tuple[np.ndarray, np.ndarray]]:
-    """Draws probabilities of the model and those that the labels follow.
+@dataclass(frozen=True)
+class Population:
+    """All images that there are: confidence of each, and how likely it is right."""
 
-    "temperature": over-confident everywhere; "top bin": only where it is most confident.
+    confidence: np.ndarray
+    right: np.ndarray
+
+    def errors(self) -> dict[str, float]:
+        """ECE and RMS error: labels are not drawn but summed over."""
+        index, n = metrics.bin_index(self.confidence, BINS), len(self.confidence)
+        gap = np.bincount(index, self.confidence - self.right, minlength=BINS) / n
+        share = np.bincount(index, minlength=BINS) / n
+        held = share > 0
+        rms = math.sqrt((gap[held] ** 2 / share[held]).sum())
+        return {"ece": float(np.abs(gap).sum()), "rms_calibration_error": rms}
+
+    def sample(self, rng: Rng, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """(N, 10) probabilities whose first class is the top one, and labels."""
+        drawn = rng.integers(0, len(self.confidence), n)
+        confidence = self.confidence[drawn]
+        probs = np.repeat((1 - confidence)[:, None] / 9, 10, 1)
+        probs[:, 0] = confidence
+        return probs, np.where(rng.random(n) < self.right[drawn], 0, 1)
+
+
+def population(margin: float, kind: str, by: float) -> Population:
+    """Images of a model that is wrong about itself in one way, by so much.
+
+    "over" and "under": a temperature everywhere; "top bin": only where it is most confident.
     """
-
-    def draw(rng: Rng, n: int) -> tuple[np.ndarray, np.ndarray]:
-        z = logits(rng, n)
-        probs = special.softmax(z, axis=1)
-        if kind == "temperature":
-            return probs, special.softmax(z / (1 + by), axis=1)
-        moved = np.where(probs[:, 0] >= 1 - 1 / BINS, by, 0.0)
-        true = probs.copy()
-        true[:, 0] -= moved
-        true[:, 1] += moved
-        return probs, true
-
-    return draw
+    z = logits(np.random.default_rng(1), 50_000, margin)
+    confidence = special.softmax(z, axis=1)[:, 0]
+    if kind == "top bin":
+        return Population(confidence, confidence - by * (confidence >= 1 - 1 / BINS))
+    scale = 1 / (1 + by) if kind == "over" else 1 + by
+    return Population(confidence, special.softmax(z * scale, axis=1)[:, 0])
 
 
-def true_errors(draw: Callable[[Rng, int], tuple[np.ndarray, np.ndarray]], n: int = 1_000_000) -> tuple[float, float]:  # fmt: skip
-    """ECE and RMS error of a world: labels are not drawn but summed over."""
-    probs, true = draw(np.random.default_rng(1), n)
-    index = metrics.bin_index(probs[:, 0])
-    gap = np.bincount(index, probs[:, 0] - true[:, 0], minlength=BINS) / n
-    share = np.bincount(index, minlength=BINS) / n
-    held = share > 0
-    return float(np.abs(gap).sum()), float(np.sqrt((gap[held] ** 2 / share[held]).sum()))
+def with_ece(margin: float, kind: str, ece: float) -> Population:
+    """The population of which this is the true ECE."""
+
+    def excess(by: float) -> float:
+        return population(margin, kind, by).errors()["ece"] - ece
+
+    by = optimize.brentq(excess, 0.0, 0.9 if kind == "top bin" else 9.0, xtol=1e-4) if ece else 0.0
+    return population(margin, kind, float(by))  # pyright: ignore[reportArgumentType]
+
+
+WORLDS = (
+    ("MNIST", 9.0, "over", 0.0, (300, 1000, 10_000)),
+    ("MNIST", 9.0, "over", 0.005, (300, 1000, 10_000)),
+    ("MNIST", 9.0, "over", 0.05, (300, 1000, 10_000)),
+    ("MNIST", 9.0, "top bin", 0.005, (1000, 3000)),
+    ("MNIST", 9.0, "under", 0.005, (1000, 3000)),
+    ("CIFAR", 4.0, "over", 0.0, (1000, 3000)),
+    ("CIFAR", 4.0, "over", 0.02, (10_000,)),
+    ("CIFAR", 4.0, "over", 0.1, (300, 3000)),
+    ("CIFAR", 4.0, "under", 0.03, (3000,)),
+    ("0.99", 11.0, "over", 0.005, (300, 1000, 10_000)),
+    ("0.99", 11.0, "under", 0.003, (1000,)),
+)
+"""Like which confidences, their margin, how wrong, true ECE, sample sizes."""
 
 
 def ece() -> Iterator[Case]:
-    return binned("ece")
+    return binned("ece", "ECE")
 
 
 def rms() -> Iterator[Case]:
-    return binned("rms_calibration_error")
+    return binned("rms_calibration_error", "RMS calibration error")
 
 
-def binned(wanted: str) -> Iterator[Case]:
-    for kind, target in (("temperature", 0), ("temperature", 0.005), ("temperature", 0.05), ("top bin", 0.005), ("top bin", 0.05)):  # fmt: skip
-        by = (
-            float(optimize.brentq(lambda b, k=kind, t=target: true_errors(world(k, b), 100_000)[0] - t, 1e-6, 0.9))  # pyright: ignore
-            if target
-            else 0.0
-        )  # fmt: skip
-        draw_world = world(kind, by)
-        errors = true_errors(draw_world) if target else (0.0, 0.0)
-        for n in (500, 1000, 10_000):
-            for metric, truth in zip(("ece", "rms_calibration_error"), errors, strict=True):
-                if metric != wanted:
-                    continue
+def binned(metric: BinnedKind, title: str) -> Iterator[Case]:
+    for name, margin, kind, wanted, sizes in WORLDS:
+        people = with_ece(margin, kind, wanted)
+        truth, accuracy = people.errors()[metric], float(people.right.mean())
+        if not wanted:
+            people, truth = Population(people.confidence, people.confidence), 0.0
+        for n in sizes:
 
-                def sample(
-                    rng: Rng,
-                    n: int = n,
-                    world: Callable[[Rng, int], tuple[np.ndarray, np.ndarray]] = draw_world,
-                ) -> tuple[np.ndarray, np.ndarray]:
-                    probs, true = world(rng, n)
-                    return probs, labels_of(rng, true)
+            def sample(
+                rng: Rng, people: Population = people, n: int = n
+            ) -> tuple[np.ndarray, np.ndarray]:
+                return people.sample(rng, n)
 
-                def draw(rng: Rng, sample: Callable[..., tuple[np.ndarray, np.ndarray]] = sample, metric: str = metric) -> Ends:  # fmt: skip
-                    return statistics.binned_error(*sample(rng), metric)  # pyright: ignore
+            def draw(
+                rng: Rng, sample: Callable[[Rng], tuple[np.ndarray, np.ndarray]] = sample
+            ) -> Ends:
+                return statistics.binned_error(*sample(rng), metric)
 
-                title = {"ece": "ECE", "rms_calibration_error": "RMS calibration error"}[metric]
-                where = f", {kind}" if target else ""
-                yield Case(title, f"{truth:.4f}{where}, n = {n}", truth, draw, target == 0, sample, getattr(metrics, metric))  # fmt: skip
+            where = f"{truth:.4f}, {kind}" if wanted else "0"
+            yield Case(
+                title, f"{where}, accuracy {accuracy:.3f}, like {name}, n = {n}", truth, draw,
+                not wanted, sample, getattr(metrics, metric),
+            )  # fmt: skip
 
 
 def proper() -> Iterator[Case]:
@@ -428,7 +472,7 @@ def bootstrapped(case: Case, resamples: int = 400) -> Case:
         apart = case.kind in ("AUPR", "FPR95")
         drawn = []
         for _ in range(resamples):
-            rows = [rng.integers(0, len(part), len(part)) for part in parts]
+            rows = [rng.integers(0, len(part), len(part)) for part in parts]  # pyright: ignore
             rows = rows if apart else [rows[0]] * len(parts)
             drawn.append(case.statistic(*(part[at] for part, at in zip(parts, rows, strict=True))))  # pyright: ignore
         low, high = np.quantile(drawn, [0.025, 0.975])
@@ -454,12 +498,10 @@ def main() -> int:
             if chosen.bootstrap and case.sample is None:
                 continue
             found = run(bootstrapped(case) if chosen.bootstrap else case, chosen.draws)
-            passed = found.passes(case)
-            failed += not passed
-            note = ("" if passed else "**no**") + (" boundary" if case.boundary else "")
-            line = (found.covered, found.above, found.below)
-            shares = " | ".join(f"{100 * share:.1f}" for share in line)
-            print(f"| {case.kind} | {case.name} | {shares} | {found.width:.2g} | {100 * found.printed:.0f} | {note.strip()} |", flush=True)  # fmt: skip
+            failed += not found.passes(case)
+            print(
+                f"| {case.kind} | {case.name} | {found.cells()} | {found.note(case)} |", flush=True
+            )
     return failed and 1
 
 
