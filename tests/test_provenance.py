@@ -1,5 +1,6 @@
 """run.json: what each job rests on, and the command that does it again (check H66)."""
 
+import hashlib
 import re
 import shlex
 from functools import partial
@@ -56,14 +57,17 @@ def ready(suite) -> api.Ready:
     return api.prepare(api.load(suite), api.Options(), folder=suite.parent)
 
 
-@pytest.fixture(scope="module")
-def jobs(suite, ready) -> dict[str, JobFacts]:
-    made = provenance.Made(
+def made(suite: Path) -> provenance.Made:
+    return provenance.Made(
         started=0.0, seconds=0.0, workers=1, command=replay(suite, api.Options()),
         again=partial(replay_one, suite, api.Options()), only="", device="cpu",
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def jobs(suite, ready) -> dict[str, JobFacts]:
     view = View(ready.plan, Weighed())  # pyright: ignore[reportArgumentType] -- reads are all it needs
-    return provenance.lineage(view, Outcome(0, 0, {}, {}, 0.0), made)
+    return provenance.lineage(view, Outcome(0, 0, {}, {}, 0.0), made(suite))
 
 
 def test_every_replay_is_a_command_whose_plan_has_the_job(suite, jobs, monkeypatch):
@@ -134,3 +138,22 @@ def test_no_path_of_this_machine_is_told(tmp_path):
 
 def test_every_key_of_a_job_is_documented():
     assert set(meanings(JobFacts)) == set(JobFacts.__annotations__)
+
+
+def test_a_user_s_weights_are_those_of_the_file(tmp_path):
+    """Catches a model that one brings whose numbers rest on weights without a digest."""
+    (tmp_path / "mine.py").write_text("def network(): ...")
+    (tmp_path / "mine.pt").write_bytes(b"weights")
+    models = "models: {Mine: {factory: 'mine:network', weights: mine.pt}}"
+    (tmp_path / "mine.yaml").write_text(
+        f"data: digits\n{models}\nattacks: [{{use: fgsm, eps: 0.1}}]\n"
+    )
+    suite = api.load(tmp_path / "mine.yaml")
+    plan = api.prepare(suite, api.Options(), folder=tmp_path).plan
+    view = View(plan, Weighed())  # pyright: ignore[reportArgumentType] -- reads are all it needs
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert provenance._model(view, suite.models[0])["weights"] == digest
+    jobs = provenance.lineage(view, Outcome(0, 0, {}, {}, 0.0), made(tmp_path / "mine.yaml"))
+    assert {tuple(job["weights"]) for job in jobs.values() if job["kind"] == "attack"} == {
+        (digest,)
+    }

@@ -87,8 +87,14 @@ def _model(view: View, spec: ModelSpec) -> Model:
         "parameters": sum(int(one.get("parameters", 0)) for one in facts),
         "members": spec.size or 1,
         "training": _training(view, spec, trained) if trained else None,
-        "weights": str(facts[0].get("weights", "")) if facts else "",
+        "weights": str(facts[0].get("weights", "")) if facts else _brought(view, Who(spec, seed)),
     }
+
+
+def _brought(view: View, who: Who) -> str:
+    """SHA-256 of the weights that a user brought, or "" where the factory is all there is."""
+    job = view.job("predict", who, "test")
+    return str(job.params["model"].get("weights_digest", "")) if job is not None else ""
 
 
 def _trainings(view: View, spec: ModelSpec, seed: int) -> Iterator[Artifact]:
