@@ -97,7 +97,7 @@ def own_score(facts: Facts) -> Iterator[Finding]:
 
 @check(
     "H83", "calibration error above its floor", "INFO", "axis",
-    raised_if="the ECE is below the 96 % quantile of what a perfectly calibrated model with the same confidences shows.",
+    raised_if="the ECE is below the 96.5 % quantile of what a perfectly calibrated model with the same confidences shows.",
     explanation="The binned error of a perfectly calibrated model is not 0 but depends on n and the confidences.",
     what_to_do="Read such a value as: not distinguishable from calibrated. Rank by Brier and NLL.",
 )  # fmt: skip

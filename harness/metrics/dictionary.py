@@ -79,7 +79,7 @@ _ALL = (
     Metric("ece", "ECE", "fraction", SHARE, "lower", ("calibration",),
            f"Sum of n_b / N * |accuracy_b - confidence_b| {BINS}.", GUO),
     Metric("ece_floor", "ECE of a calibrated model", "fraction", SHARE, "none", ("calibration",),
-           "Mean ECE over labels drawn from the model's own probabilities; `high` is the 96 % quantile."),
+           "Mean ECE over labels drawn from the model's own probabilities; `high` is the 96.5 % quantile."),
     Metric("mce", "MCE", "fraction", SHARE, "lower", ("calibration",),
            f"Largest |accuracy_b - confidence_b| {BINS}.", GUO),
     Metric("rms_calibration_error", "RMS calibration error", "fraction", SHARE, "lower",

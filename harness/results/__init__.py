@@ -21,7 +21,7 @@ Vocabulary of the rows (axis; case; metric). An eps stands in `case` as Python's
     calibration  `scaling=none`, `scaling=temperature`     ece, mce, rms_calibration_error, brier, nll, ... (each metric
                                                            of the suite; implementation = "harness", "netcal", ...)
                  `scaling=none`, `scaling=temperature`     ece_floor (what a calibrated model would show: value is the
-                                                           null's mean, high its 96 % quantile),
+                                                           null's mean, high its 96.5 % quantile),
                                                            overconfidence (mean confidence - accuracy, signed)
     training     ``                                        whatever the training reports; listed, not ranked
 

@@ -152,7 +152,7 @@ def calibration(story: Story) -> list[Block]:
         return []
     text = (
         "Confidence is the largest probability. A calibrated model is right as often as its confidence says. Even a "
-        "perfectly calibrated model shows an ECE above zero on a finite test set: values below the floor (its 96 % "
+        "perfectly calibrated model shows an ECE above zero on a finite test set: values below the floor (its 96.5 % "
         "quantile) can't be told from calibrated. Intervals of ECE and RMS error take off their upward bias, so that a value may "
         "stand near their upper end. Brier and NLL are proper scores; rank by them rather than by ECE."
     )
@@ -181,7 +181,7 @@ def _calibrated(
     netcal = _index(story, "calibration", "ece", "netcal")
     heads = [Column(title, "", "lower") for title in MEASURES.values()]
     heads += [Column("ECE, netcal", "The same by another library.", "lower"),
-              Column("ECE floor", "96 % of the time, a perfectly calibrated model shows less."),
+              Column("ECE floor", "96.5 % of the time, a perfectly calibrated model shows less."),
               Column("Over-confidence", "Mean confidence minus accuracy.")]  # fmt: skip
 
     def pick(model: str) -> list[Row | None]:
