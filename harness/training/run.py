@@ -57,7 +57,7 @@ class Run:
         self, networks: Sequence[nn.Module], course: Course, seeds: Sequence[int], pace: float
     ) -> None:
         self.course, self.pace, self.members = course, pace, len(networks)
-        self.network, self.fast = _to_train(networks, course.x.device)
+        self.network, self.attacked = _to_train(networks, course.x.device)
         settings, steps = course.settings, course.recipe.steps
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), betas=BETAS, weight_decay=settings.weight_decay, fused=True
@@ -85,7 +85,7 @@ class Run:
 
     def epoch(self, epoch: int, tick: Callable[[int, int], None]) -> None:
         """One pass over the images, and what the history says of it."""
-        self.fast.train()
+        self._mode(training=True)
         first = len(self.seen)
         for rows in self._batches():
             self.seen.append(self._learn(rows.to(self.course.x.device)))
@@ -94,8 +94,12 @@ class Run:
             tick(self.step, self.course.steps)
             if self.stopped():
                 break
-        self.fast.eval()
+        self._mode(training=False)
         self._record(epoch, torch.stack(self.seen[first:]).mean(0))
+
+    def _mode(self, *, training: bool) -> None:
+        for network in (self.network, self.attacked):
+            network.train(training)
 
     def _batches(self) -> Sequence[torch.Tensor]:
         """Image numbers in random order; row r of a batch is for member r mod M."""
@@ -109,7 +113,7 @@ class Run:
         batch = self._prepared(rows, size, progress)
         for group in self.optimiser.param_groups:
             group["lr"] = self.course.settings.learning_rate * one_cycle(progress)
-        logits = self.fast(batch.x)
+        logits = self.network(batch.x)
         losses = F.cross_entropy(logits, batch.y, reduction="none")
         self.optimiser.zero_grad()
         (losses.sum() / size).backward()
@@ -124,7 +128,7 @@ class Run:
         batch = Batch(course.x[rows], course.y[rows], course.recipe.attacked(size) * self.members)
         with _no_gradients(self.network):
             return course.recipe(
-                batch, model=self.fast, progress=progress * self.pace, rngs=self.rngs
+                batch, model=self.attacked, progress=progress * self.pace, rngs=self.rngs
             )
 
     def _judge(self) -> None:
@@ -161,14 +165,14 @@ class Run:
             if attack is not None:
                 rows = self._attacked(rows, labels.repeat_interleave(self.members), attack)
             with torch.no_grad():
-                guess = self.fast(rows).argmax(1).view(-1, self.members)
+                guess = self.network(rows).argmax(1).view(-1, self.members)
             hits.append(guess == labels[:, None])
         return torch.cat(hits).float().mean(0)
 
     def _attacked(self, x: torch.Tensor, y: torch.Tensor, attack: Step) -> torch.Tensor:
         batch = Batch(x, F.one_hot(y, self.course.classes).to(x), len(x))
         with _no_gradients(self.network):
-            return attack(batch, model=self.fast, progress=1.0, rng=self.probe_rng).x
+            return attack(batch, model=self.attacked, progress=1.0, rng=self.probe_rng).x
 
 
 def _probe(threat: Threat) -> Step:
@@ -177,7 +181,11 @@ def _probe(threat: Threat) -> Step:
 
 
 def _to_train(networks: Sequence[nn.Module], device: torch.device) -> tuple[nn.Module, nn.Module]:
-    """The network to train (a stack, if there are several), and what computes it fastest."""
+    """The network to train (a stack, if there are several), and the one that attacks look at.
+
+    Both have the same parameters; the second has cheap gradients with respect to the images, and
+    dearer ones with respect to the weights.
+    """
     if len(networks) > 1:
         stack = Stack(networks).to(device)
         return stack, stack

@@ -33,6 +33,7 @@ from harness.core.types import Split, Use, array_digest
 from harness.data import Dataset, load
 from harness.training import Settings, train
 
+SETTINGS = Settings(epochs=1, batch_size=256, learning_rate=1e-2)  # the best for one epoch
 Timed = tuple[float, float, float]
 """Seconds of processor and of wall time, and test accuracy."""
 
@@ -75,7 +76,7 @@ def ours(data: Dataset, whole: Split, seed: int) -> Timed:
     torch.set_num_threads(1)
     few = data.val.take(np.arange(1))  # the peer does not look at held-out images either
     start, wall = busy(), time.perf_counter()
-    trained = train(network, whole, few, [], Settings(epochs=1), seed=seed)
+    trained = train(network, whole, few, [], SETTINGS, seed=seed)
     taken, wall = busy() - start, time.perf_counter() - wall
     module = network(seed)
     module.load_state_dict(trained.state)
