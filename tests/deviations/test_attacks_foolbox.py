@@ -237,7 +237,7 @@ class Halfspace(nn.Module):
 
 def test_f16_deepfool_goes_a_little_further_than_the_boundary():
     """1e-4 is added to every distance, and then the overshoot."""
-    net = Halfspace()
+    net = Halfspace().eval()
     x = torch.full((1, 1, 28, 28), 0.5)
     exact = 3.0 / net.weight.norm()
     found = attacks.L2DeepFoolAttack(overshoot=0.0)(
