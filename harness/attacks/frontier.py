@@ -331,16 +331,14 @@ class _Shard:
         """Whether the model is wrong at each point; a point where it is breaks its level."""
         if len(rows) == 0:
             return torch.zeros(0, dtype=torch.bool, device=z.device)
-        label = torch.cat([self._label(z[part]) for part in batches(len(z), JUDGE_BATCH)])
+        parts = [z[part] for part in batches(len(z), JUDGE_BATCH)]
+        logits = [self.model(filled(part, JUDGE_BATCH))[: len(part)] for part in parts]
+        label = torch.cat(logits).argmax(1)
         self.forwards[rows] += 1
         wrong = label != self.y[rows]
         hit = rows[wrong]
         self.found[hit], self.label[hit], self.high[hit] = z[wrong], label[wrong], levels[wrong]
         return wrong
-
-    def _label(self, z: torch.Tensor) -> torch.Tensor:
-        rows = filled(len(z), JUDGE_BATCH)
-        return self.model(z if rows is None else z[rows])[: len(z)].argmax(1)
 
 
 @dataclass(slots=True)

@@ -130,14 +130,10 @@ def forward(
     def logits(points: torch.Tensor) -> torch.Tensor:
         if note is not None:
             note(forwards=len(points), backwards=0)
-        return torch.cat([_padded(fast, part, size) for part in points.split(size)])
+        parts = points.split(size)
+        return torch.cat([fast.logits(filled(part, size))[: len(part)] for part in parts])
 
     return logits
-
-
-def _padded(fast: WrittenOut | Copied, x: torch.Tensor, size: int) -> torch.Tensor:
-    rows = filled(len(x), size)
-    return fast.logits(x) if rows is None else fast.logits(x[rows])[: len(x)]
 
 
 def _noted(model: Classifier) -> Callable[..., None] | None:
@@ -179,27 +175,25 @@ class _Blocks:
         return parts[0] if len(parts) == 1 else Slope(*map(torch.cat, zip(*parts, strict=True)))
 
     def _block(self, x: torch.Tensor, y: torch.Tensor, loss: Loss) -> Slope:
-        count, rows = len(x), filled(len(x), self.size)
-        if rows is None:
-            return self.fast(x, y, loss)
-        return Slope(*(value[:count] for value in self.fast(x[rows], y[rows], loss)))
+        found = self.fast(filled(x, self.size), filled(y, self.size), loss)
+        return Slope(*(value[: len(x)] for value in found))
 
 
-def filled(count: int, size: int) -> torch.Tensor | None:
-    """Rows to pass instead of `count`, some of them again; None where the count is as good as any.
+def filled(rows: torch.Tensor, size: int) -> torch.Tensor:
+    """`rows`, some of them again at the end, so that few lengths of a batch occur.
 
-    Samples leave an attack one by one, and every new length of a batch costs the compilation of
-    its convolutions, as much as fifty gradients. So there are few lengths: powers of two up to an
-    eighth of a block, then whole eighths.
+    Samples leave an attack one by one, and every new length costs the compilation of its
+    convolutions, as much as fifty gradients. So there are powers of two up to an eighth of a block,
+    then whole eighths.
 
-    >>> [len(filled(count, 128)) for count in (3, 17, 100)], filled(96, 128)
-    ([4, 32, 112], None)
+    >>> [len(filled(torch.empty(count, 1), 128)) for count in (3, 17, 96, 100)]
+    [4, 32, 96, 112]
     """
-    if count == 0:
-        return None
-    eighth = max(size // 8, 1)
-    length = -(-count // eighth) * eighth if count > eighth else 1 << (count - 1).bit_length()
-    return None if length == count else torch.arange(length) % count
+    count, eighth = len(rows), max(size // 8, 1)
+    length = -(-count // eighth) * eighth if count > eighth else 1 << max(count - 1, 0).bit_length()
+    if count in (0, length):
+        return rows
+    return rows[torch.arange(length, device=rows.device) % count]
 
 
 EXAMPLES = 8  # images that decide whether a program computes what its network does
