@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -135,7 +135,16 @@ def _dispute(
     )  # fmt: skip
 
 
-def _alike(one: Any, other: Any, *, minimise: bool) -> np.ndarray:  # noqa: ANN401 -- runs, outcomes, disputes
+class _Judged(Protocol):
+    """What a run, an outcome and a dispute have in common; see `Dispute`."""
+
+    @property
+    def success(self) -> np.ndarray: ...
+    @property
+    def distance(self) -> np.ndarray: ...
+
+
+def _alike(one: _Judged, other: _Judged, *, minimise: bool) -> np.ndarray:
     """(M,) bool: samples with the same outcome."""
     same = one.success == other.success
     if not minimise:
@@ -222,7 +231,7 @@ def _step_size(dispute: Dispute) -> float:
     return 2.5 * dispute.threat.eps / dispute.params["steps"] if given is None else given
 
 
-def _others(annotation: str, value: Any) -> list[Any]:  # noqa: ANN401 -- any setting
+def _others(annotation: str, value: object) -> list[object]:
     """Other values of a setting: every other word, the other truth, half and twice a number."""
     if annotation.startswith("Literal"):
         words = ast.literal_eval(annotation.removeprefix("Literal"))
@@ -242,5 +251,5 @@ def _told(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={_spelt(value)}" for name, value in settings.items())
 
 
-def _spelt(value: Any) -> str:  # noqa: ANN401 -- any setting
+def _spelt(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
