@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from small_nets import held_out, robust, standard
+from small_nets import held_out, robust, saturated, standard
 
 from harness.attacks import run_attack
 from harness.core.registry import registry
@@ -65,6 +65,55 @@ def test_another_batch_size_is_another_result(undisturbed):
         for size in (8, 16)
     )
     assert not torch.equal(one.x_adv, two.x_adv)
+
+
+class Stretched:
+    """A random direction that is scaled as torchattacks scales it: (eps t) / max, not eps (t / max)."""
+
+    def __init__(self, direction):
+        self.direction, self.largest = direction, direction.abs().flatten(1).amax(1)
+
+    @classmethod
+    def __torch_function__(cls, _function, _types, args, _options=None):
+        eps, self = args
+        return eps * self.direction / self.largest.view(-1, 1, 1, 1)
+
+
+def rounded_as_torchattacks(monkeypatch, *names):
+    """Mend the official attack by T1b (its start) or T1d (its targeted loss)."""
+    base = pytest.importorskip("pyautoattack.autopgd_base")
+    loss = pytest.importorskip("torchattacks").APGDT.dlr_loss_targeted
+    mended = {
+        "T1b": (base.APGDAttack, "normalize", lambda _, direction: Stretched(direction)),
+        "T1d": (
+            base.APGDAttack_targeted,
+            "dlr_loss_targeted",
+            lambda self, z, y: loss(self, z, y, self.y_target),
+        ),
+    }
+    for name in names:
+        monkeypatch.setattr(*mended[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mended", [("T1b", "T1d"), ("T1d",)], ids="-".join)
+def test_torchattacks_differs_by_what_the_catalogue_says_and_by_nothing_else(
+    undisturbed, monkeypatch, mended
+):
+    """With its steps (T1), schedule (T1c), start and loss it is the official one, bit for bit.
+
+    Catches a deviation that the catalogue does not know, and a comparison that cannot fail: without
+    the start (T1b) images differ. T1d alone seldom turns a sign. The rows are saturated, so that
+    many stand up to the cross-entropy and meet the targeted loss.
+    """
+    (x, y), threat, model = held_out(16), Threat("linf", 0.1), saturated()
+    params = {"steps": 8, "queries": 20, "seed": 3}
+    rounded_as_torchattacks(monkeypatch, *mended)
+    official = through_the_harness(model, x, y, threat, **params)
+    plug = registry.get("attack", "torchattacks/autoattack")
+    theirs = run_attack(plug, {**params, "rescale": False}, model, x, y, threat, seed=5)
+    assert torch.equal(theirs.x_adv, official.x_adv) == ("T1b" in mended)
+    assert 0 < official.success.sum() < 16
 
 
 def compared(params, shared):

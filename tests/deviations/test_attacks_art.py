@@ -3,8 +3,12 @@
 A version that mends one of them fails its test: then mend the catalogue.
 """
 
+import functools
+import importlib
+import inspect
 import sys
 import warnings
+from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
@@ -13,6 +17,7 @@ import torch
 from small_nets import (
     Counting,
     Net,
+    Scaled,
     gradient,
     held_out,
     pgd,
@@ -181,6 +186,77 @@ def test_a2b_autoattack_is_another_composition_than_the_official_one():
     assert official.attacks_to_run == ["apgd-ce", "apgd-t", "fab-t", "square"]
 
 
+class Plane(nn.Module):
+    """Class 0 until `weights` . x reaches a bound, then class 1."""
+
+    def __init__(self, weights, bound):
+        super().__init__()
+        self.weights = nn.Parameter(weights, requires_grad=False)
+        self.bound = bound
+
+    def forward(self, x):
+        beyond = x.flatten(1) @ self.weights - self.bound
+        return torch.stack([torch.zeros_like(beyond), beyond, *[beyond * 0 - 99] * 8], 1)
+
+
+def _in_autoattack(attack, module, eps):
+    """What ART's AutoAttack makes of one image of class 0 by one of its parts; whether it counts."""
+    x, y = np.full((1, 1, 28, 28), 0.5, np.float32), np.eye(10)[[0]]
+    found, robust_still = importlib.import_module("art.attacks.evasion.auto_attack").run_attack(
+        x, y, np.array([True]), attack, classifier(module), norm="inf", eps=eps
+    )
+    return found, not robust_still[0]
+
+
+def test_a2c_deepfool_takes_the_shortest_way_in_l2_whatever_the_norm():
+    """One pixel weighs ten times the others: in L-inf all move alike, in L2 it moves ten times as far."""
+    weights = torch.ones(784)
+    weights[0] = 10.0
+    module = Plane(weights, float(weights.sum()) * (0.5 + 0.05))  # 0.05 away in L-inf
+    deepfool = evasion.DeepFool(classifier(module), epsilon=1e-3, verbose=False)
+    assert "norm" not in deepfool.attack_params
+    assert not _in_autoattack(deepfool, module, 0.2)[1]
+    assert _in_autoattack(deepfool, module, 0.46)[1]
+    x, y = torch.full((1, 1, 28, 28), 0.5), torch.tensor([0])
+    official = pytest.importorskip("pyautoattack.fab_pt").FABAttack_PT(
+        module, n_iter=5, eps=0.06, targeted=True, n_target_classes=1, device="cpu"
+    )
+    assert module(official.perturb(x, y)).argmax(1) == 1
+
+
+def test_a2d_autoattack_accepts_what_lies_a_little_outside_the_ball():
+    """The official FAB compares with eps itself, and its ascents are projected."""
+    module = Plane(torch.ones(784), 784 * (0.5 + 0.1 - 1e-6))
+
+    def beyond(excess):
+        def generate(x, y):
+            return x + np.float32(0.1 * (1 + excess))
+
+        return _in_autoattack(SimpleNamespace(generate=generate, targeted=False), module, 0.1)
+
+    found, counts = beyond(9e-5)
+    assert counts
+    assert np.abs(found - 0.5).max() > 0.1 + 5e-6
+    assert not beyond(2e-4)[1]
+
+
+def test_a2e_autoattack_takes_no_seed():
+    """It draws from NumPy's global generator; the official one seeds each of its parts."""
+    assert "seed" not in inspect.signature(evasion.AutoAttack).parameters
+    x, y = arrays(2)
+
+    def run(part):
+        return part(classifier(Counting(standard().module)), eps=0.01, max_iter=1, verbose=False)
+
+    parts = (functools.partial(evasion.AutoProjectedGradientDescent, loss_type="cross_entropy"),)
+    for part in (*parts, evasion.SquareAttack):
+        state = np.random.get_state()  # noqa: NPY002 -- what the library draws from
+        first, second = run(part).generate(x, y), run(part).generate(x, y)
+        np.random.set_state(state)  # noqa: NPY002
+        assert not np.array_equal(first, second)
+        assert np.array_equal(first, run(part).generate(x, y))
+
+
 def _apgd(net, x, y, eps, **options):
     given = {
         "eps": eps,
@@ -236,6 +312,53 @@ def test_a3b_apgd_keeps_the_last_iterate_instead_of_any_that_was_wrong():
     assert model.wrong == 3
     start_only = np.abs(found - x).reshape(-1)
     assert 0 < start_only.max() <= 0.1 + 1e-6
+
+
+def _last_step(losses):
+    """Step of ART's APGD after 10 iterations and two looks at it, over the first one."""
+    x, y = arrays(1)
+    attack = evasion.AutoProjectedGradientDescent(
+        classifier(Counting(standard().module)),
+        eps=0.1,
+        eps_step=0.2,
+        max_iter=10,
+        nb_random_init=1,
+        loss_type="cross_entropy",
+        verbose=False,
+    )
+    told = [np.array([loss], np.float32) for loss in losses]
+    with mock.patch.object(attack.estimator, "compute_loss", side_effect=told):
+        attack.generate(x, y)
+    return float(attack.eta_w_j_m_1.squeeze()) / 0.2
+
+
+def test_a3c_apgd_counts_new_maxima_where_the_paper_counts_rises():
+    """A loss that rises at every step, but has been higher once, halves its step; the official's not."""
+    rising = [1 + step / 10 for step in range(12)]
+    assert _last_step(rising) == pytest.approx(1)
+    assert _last_step([5.0, *rising[1:]]) < 0.6
+    official = pytest.importorskip("pyautoattack.autopgd_base").APGDAttack(None, eps=0.1)
+    official.device = "cpu"
+    steps = torch.tensor([rising[1:]]).T
+    assert not official.check_oscillation(steps, 4, 4, None).any()
+    assert official.check_oscillation(-steps, 4, 4, None).all()
+
+
+def test_a3d_apgd_ends_when_every_loss_is_zero():
+    """The whole batch ends, and only once all losses are 0; the official one takes all its steps."""
+    net = Net(Scaled(standard().module, 1e4))
+    x, y = arrays(64)
+    with torch.no_grad():
+        kept = (net(torch.from_numpy(x)).argmax(1) == torch.from_numpy(y)).numpy()
+    x, y = x[kept][:8], y[kept][:8]
+    model = Counting(net.module)
+    _apgd(Net(model), x, y, 1e-6, max_iter=10)
+    assert model.backwards == 2
+    model = Counting(net.module)
+    pytest.importorskip("pyautoattack.autopgd_base").APGDAttack(
+        model, n_iter=10, eps=1e-6, seed=0
+    ).perturb(torch.from_numpy(x), torch.from_numpy(y))
+    assert model.backwards == 11
 
 
 def test_a21_apgd_builds_a_second_classifier_without_the_optimiser():
@@ -432,6 +555,24 @@ def test_a16_the_schedule_of_square_is_stretched_over_its_iterations():
     for step, theirs in ((5, 0.8 / 4), (250, 0.8 / 128)):
         assert attack._get_percentage_of_elements(step) == theirs
     assert [official.p_selection(step) for step in (5, 250)] == [0.8, 0.8 / 8]
+
+
+def test_a16b_square_keeps_its_stripes_only_where_they_help():
+    """The official search starts from the stripes, whatever they do to the margin."""
+    module = Plane(torch.ones(784), 784 * 0.6)
+    x, y = np.full((32, 1, 28, 28), 0.5, np.float32), np.zeros(32, int)
+    found = evasion.SquareAttack(
+        classifier(module), eps=0.1, max_iter=1, p_init=0.002, verbose=False
+    ).generate(x, y)
+    moved = (found != x).reshape(32, -1).sum(1)
+    assert set(moved <= 1) == {True, False}  # x and the first square of one pixel, or all stripes
+    official = pytest.importorskip("pyautoattack.square").SquareAttack(
+        module, eps=0.1, n_queries=1, p_init=0.002, resc_schedule=False
+    )
+    images = torch.from_numpy(x)
+    official.init_hyperparam(images)
+    _, points = official.attack_single_run(images, torch.from_numpy(y))
+    assert ((points != images).flatten(1).sum(1) >= 783).all()
 
 
 def test_a24_deepfool_overshoots_once_at_the_end():

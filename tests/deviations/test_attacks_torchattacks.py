@@ -108,6 +108,46 @@ def test_t1c_square_stretches_its_schedule_and_autoattack_does_not():
     assert found["l2", True] > found["l2", False]
 
 
+def test_t1d_the_targeted_loss_of_apgdt_rounds_in_another_order():
+    """z1 - z3 / 2 - z4 / 2 against z1 - (z3 + z4) / 2: the last bit, of which the sign makes more."""
+    official = pytest.importorskip("pyautoattack.autopgd_base").APGDAttack_targeted(None, eps=0.1)
+    x, y = held_out(64)
+    with torch.no_grad():
+        logits = robust()(x)
+    official.y_target = logits.argsort(1)[:, -3]
+    theirs = torchattacks.APGDT(untrained()).dlr_loss_targeted(logits, y, official.y_target)
+    reference = official.dlr_loss_targeted(logits, y)
+    torch.testing.assert_close(theirs, reference, rtol=1e-5, atol=1e-6)
+    assert not torch.equal(theirs, reference)
+
+
+def test_t1e_the_first_squares_are_larger_than_an_oblong_image():
+    """The official code bounds a square by the shorter side; on square images the bits are equal."""
+    official = pytest.importorskip("pyautoattack.square").SquareAttack
+    for height, alike in ((28, True), (8, False)):
+        x = held_out(4)[0][:, :, :height]
+        module = nn.Sequential(nn.Flatten(), nn.Linear(x[0].numel(), 10))
+        y = module(x).argmax(1)
+        found = []
+        for attack in (
+            torchattacks.Square(module, eps=0.01, n_queries=3, resc_schedule=False),
+            official(module, eps=0.01, n_queries=3, resc_schedule=False),
+        ):
+            attack.init_hyperparam(x)
+            torch.default_generator.manual_seed(0)
+            found.append(attack.attack_single_run(x, y)[1])
+        assert torch.equal(*found) == alike
+
+
+def test_t23_autoattack_targets_every_class_where_the_official_takes_nine():
+    pyautoattack = pytest.importorskip("pyautoattack")
+    own = torchattacks.AutoAttack(untrained(), n_classes=100, seed=0)._autoattack.attacks
+    assert [own[place].n_target_classes for place in (1, 2)] == [99, 99]
+    official = pyautoattack.AutoAttack(untrained(), seed=0)
+    targets = (official.apgd_targeted.n_target_classes, official.fab.n_target_classes)
+    assert targets == (9, 9)
+
+
 def test_t18_autoattack_is_seeded_with_the_clock():
     attack = torchattacks.AutoAttack(untrained(), eps=0.1)
     assert attack.get_seed() != 0
