@@ -14,7 +14,7 @@ from scipy import optimize, special, stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from harness import metrics, statistics
-from harness.statistics.calibration import LOWER, RESOLVED, UPPER, _binned, _Search
+from harness.statistics.calibration import LOWER, UPPER, _binned, _Bins, _patterns, _Search
 from harness.statistics.means import _hall, resampled, weights
 from harness.statistics.proportions import exact, mcnemar, tango, wilson
 from harness.statistics.ranking import _freedom, _Logits, placements
@@ -223,15 +223,14 @@ def test_one_sample_and_equal_samples():
     assert statistics.mean(np.zeros(50)).high == 0  # nothing seen, nothing known to bound it
 
 
-def test_nll_has_no_interval_before_five_surprises():
-    """Four samples above log 2 do not show what the next one costs."""
-    values = np.full(1000, 0.01)
-    values[:4] = 3
-    assert statistics.mean_nll(values).low is None
-    assert statistics.mean_nll(values).value == pytest.approx(values.mean())
-    values[4] = 3
-    found = statistics.mean_nll(values)
-    assert found.low < found.value < found.high
+def test_nll_has_no_interval_before_five_surprises_are_expected():
+    """500 samples of which each expects 1 % are five; how many there were does not matter."""
+    few, enough = (np.full(n, -math.log(0.99)) for n in (499, 501))
+    for surprises in (0, 4, 20):
+        assert statistics.mean_nll(np.r_[few, np.full(surprises, 3.0)]).low is None
+        found = statistics.mean_nll(np.r_[enough, np.full(surprises, 3.0)])
+        assert found.low <= found.value <= found.high
+    assert statistics.mean_nll(few).value == pytest.approx(-math.log(0.99))
 
 
 # ------------------------------------------------------------------ differences of means
@@ -612,14 +611,46 @@ def test_a_calibrated_model_reaches_down_to_zero_and_a_wrong_one_does_not(kind):
     assert 0.05 < wrong.low < 0.1 < wrong.high < 0.16
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_interval_below_the_floor_starts_at_zero_and_only_there(kind):
-    for by in (0.0, 0.01, 0.02, 0.05):
-        probs, labels = calibrated(500, by=by)
-        found = statistics.binned_error(probs, labels, kind)
-        above = found.value > statistics.floor(probs, labels, kind).high
-        assert (found.low > 0) == above
-        assert found.low <= found.value <= found.high <= 1
+def test_one_bin_has_the_interval_of_its_mean_gap():
+    """|0.7 - accuracy| of 800 images: both ends by exact binomial tails, 3.5 % and 2 %."""
+    found = statistics.binned_error(*two_class(np.full(800, 0.7), bools(500, 800)), "ece")
+    assert found.value == pytest.approx(0.7 - 500 / 800)
+    most = optimize.brentq(lambda p: stats.binom.cdf(500, 800, p) - LOWER, 0.01, 0.99)
+    least = optimize.brentq(lambda p: stats.binom.sf(499, 800, p) - UPPER, 0.01, 0.99)
+    assert (found.low, found.high) == pytest.approx((0.7 - most, 0.7 - least), abs=0.003)
+
+
+def test_a_steady_small_gap_is_seen_although_the_error_is_below_its_floor():
+    """Every bin a little over-confident: the sum shows it; catches the sum of absolute gaps alone."""
+    found, above = [], 0
+    for seed in range(40):
+        probs, labels = spread_out(1500, seed, by=0.03)
+        found.append(statistics.binned_error(probs, labels, "ece").low > 0)
+        above += metrics.ece(probs, labels) > statistics.floor(probs, labels).high
+    assert np.mean(found) > above / 40 + 0.2
+
+
+def test_patterns_are_all_those_with_so_few_changes():
+    """Against all 2**6 sign patterns, up to their sign."""
+    for changes in (0, 1, 2):
+        every = {
+            signs
+            for signs in itertools.product((1, -1), repeat=6)
+            if signs[0] == 1 and np.count_nonzero(np.diff(signs)) <= changes
+        }
+        assert {tuple(signs) for signs in _patterns(6, changes).tolist()} == every
+
+
+def test_noise_of_the_search_has_the_moments_of_binomial_counts():
+    """Bins of 3 to 5,000 images, nearly always right to half and half; catches a lost skewness."""
+    count = np.array([3, 40, 900, 5000])
+    accuracy = np.array([0.5, 0.9, 0.995, 0.9])
+    bins = _Bins(int(count.sum()), count, accuracy, count * accuracy)
+    drawn = _Search(bins, "ece", 0.0, np.zeros((1, 4)))._drawn(np.zeros(4)) * bins.n
+    exact = stats.binom(count, 1 - accuracy)
+    assert drawn.mean(0) == pytest.approx(np.zeros(4), abs=0.06)
+    assert drawn.std(0) == pytest.approx(exact.std(), rel=0.06)  # whole counts: 1/12 more variance
+    assert stats.skew(drawn)[1:] == pytest.approx(exact.stats("s")[1:], abs=0.12)
 
 
 def test_the_floor_is_that_of_labels_drawn_from_the_confidences():
@@ -637,38 +668,13 @@ def test_the_floor_is_that_of_labels_drawn_from_the_confidences():
     assert flipped == found  # the labels at hand do not matter
 
 
-def spread_out(n, seed=0):
+def spread_out(n, seed=0, by=0.1):
     """Confidences in every bin from 0.4 to 1, of which 1,000 show an ECE of 0.024 if calibrated."""
     draw = np.random.default_rng(seed)
     confidence = draw.uniform(0.4, 1, n)
     probs = np.repeat((1 - confidence)[:, None] / 9, 10, 1)
     probs[:, 0] = confidence
-    return probs, np.where(draw.random(n) < confidence - 0.1, 0, 1)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_no_interval_where_noise_is_larger_than_what_is_asked(kind):
-    """Catches one that is printed (it holds 99 %), and one that is withheld for large n."""
-    few, many = spread_out(500), spread_out(10_000)
-    assert statistics.floor(*few).mean > RESOLVED > statistics.floor(*many).mean
-    withheld = statistics.binned_error(*few, kind)
-    assert (withheld.low, withheld.high) == (None, None)
-    assert withheld.value == pytest.approx(getattr(metrics, kind)(*few))
-    assert "calibrated" in withheld.method
-    assert statistics.binned_error(*many, kind).low > 0
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_labels_do_not_decide_whether_there_is_an_interval(kind):
-    """Catches a rule that looks at the error: intervals would be printed where noise made it large."""
-    for n in (300, 5000):
-        probs, _ = spread_out(n)
-        right, wrong = np.zeros(n, int), np.ones(n, int)
-        printed = {
-            statistics.binned_error(probs, labels, kind).low is not None
-            for labels in (right, wrong, spread_out(n)[1])
-        }
-        assert printed == {n == 5000}
+    return probs, np.where(draw.random(n) < confidence - by, 0, 1)
 
 
 def test_mistakes_of_unequal_coins_have_the_variance_of_their_sum():
@@ -682,18 +688,36 @@ def test_mistakes_of_unequal_coins_have_the_variance_of_their_sum():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_both_ends_are_where_the_test_turns(kind):
-    """Labels drawn anew with the gaps of an end show the error seen in about 3.5 and 2 % of cases."""
+def test_the_upper_end_is_where_the_test_turns(kind):
+    """Labels drawn anew with the gaps of the end show so small an error in about 2 % of cases."""
     probs, labels = calibrated(800, by=0.08)
     bins = _binned(probs, labels, 15)
-    search = _Search(bins, kind, float(bins.measure(bins.gaps, kind)), np.random.default_rng(1))
-    low, high = search.low(), search.high()
-    draw = np.random.default_rng(2)
-    for end, extreme, tail in ((low, np.greater_equal, LOWER), (high, np.less_equal, UPPER)):
-        gaps = bins.gaps * end / search.value  # another path to the same error
-        right = draw.binomial(bins.count, bins.accuracy(gaps), (4000, len(bins.count)))
-        drawn = bins.measure(bins.share * bins.confidence - right / bins.n, kind)
-        assert tail / 8 < extreme(drawn, search.value).mean() < 5 * tail
+    found = statistics.binned_error(probs, labels, kind)
+    gaps = bins.gaps * found.high / found.value  # another path to the same error
+    right = np.random.default_rng(2).binomial(bins.count, bins.accuracy(gaps), (4000, len(gaps)))
+    drawn = bins.measure(bins.share * bins.confidence - right / bins.n, kind)
+    assert UPPER / 8 < (drawn <= found.value).mean() < 5 * UPPER
+
+
+def test_the_lower_end_of_a_steady_error_is_that_of_the_mean_gap():
+    """Over-confident in every bin, clearly: 3.5 % of a normal mean; noise of single bins is no matter."""
+    probs, labels = spread_out(10_000)
+    found = statistics.binned_error(probs, labels, "ece")
+    gaps = probs.max(1) - (labels == 0)
+    end = gaps.mean() + stats.norm.ppf(LOWER) * gaps.std() / 100
+    assert found.low == pytest.approx(end, abs=0.001)
+
+
+def test_errors_that_cancel_are_not_lost():
+    """Too sure above 0.7, too unsure below: the sum is 0; catches the mean gap as only bound."""
+    probs, labels = spread_out(10_000, by=0.0)
+    confidence, draw = probs[:, 0], np.random.default_rng(1)
+    labels = np.where(
+        draw.random(10_000) < confidence + np.where(confidence > 0.7, -0.1, 0.1), 0, 1
+    )
+    found = statistics.binned_error(probs, labels, "ece")
+    assert abs(metrics.overconfidence(probs, labels)) < 0.02
+    assert 0.07 < found.low < 0.1 < found.high < 0.12
 
 
 @pytest.mark.parametrize("n", [1, 2, 7])
@@ -703,9 +727,7 @@ def test_few_samples_and_unanimous_bins(n, hit):
         probs, labels = two_class(np.full(n, confidence), np.full(n, hit))
         for kind in KINDS:
             found = statistics.binned_error(probs, labels, kind)
-            assert (found.low is None) == (confidence < 1)  # one sure of itself has no noise
-            if found.low is not None:
-                assert 0 <= found.low <= found.value <= found.high <= 1
+            assert 0 <= found.low <= found.value <= found.high <= 1
     saturated = statistics.binned_error(*two_class(np.ones(500), np.full(500, True)), "ece")
     assert (saturated.value, saturated.low) == (0, 0)
     assert 0.003 < saturated.high < 0.012  # 3.7 mistakes of 500 may have been missed

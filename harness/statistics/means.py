@@ -25,7 +25,7 @@ CHUNK = 50_000_000  # weights held at a time
 FEW = 6.0  # effective samples up to which a gamma distribution alone bounds a mean
 FEWER = 4.0  # the same for differences
 SURPRISED = math.log(2)  # NLL of a sample whose true class had probability 1/2
-SURPRISES = 5  # so many are needed before the mean of the NLL has an interval that covers
+SURPRISES = 5  # so many must be expected before the mean of the NLL has an interval that covers
 
 
 @functools.lru_cache(maxsize=4)
@@ -87,13 +87,17 @@ def mean(values: np.ndarray, *, largest: float = math.inf) -> Estimate:
 def mean_nll(values: np.ndarray) -> Estimate:
     """Mean of (N,) negative log-likelihoods, with the interval of `mean`.
 
-    There is none below SURPRISES samples whose true class had less than half of the probability:
-    what the next such image costs is not bounded, and these few do not show it.
+    There is none below SURPRISES expected samples whose true class has less than half of the
+    probability: what such an image costs is not bounded, and a few do not show it. They are counted
+    as the model's own probabilities expect them, on the samples that did not surprise. To count those
+    that did would print intervals for draws with many of them alone (2 % of 500 at 0.3 % errors), and
+    these covered 75 %.
     """
     found = mean(values)
-    if np.count_nonzero(values > SURPRISED) >= SURPRISES:
+    expected = -np.expm1(-values[values <= SURPRISED]).sum()
+    if expected >= SURPRISES:
         return found
-    return Estimate(found.value, None, None, found.n, f"fewer than {SURPRISES} surprises")
+    return Estimate(found.value, None, None, found.n, f"fewer than {SURPRISES} surprises expected")
 
 
 def mean_over_cases(right: np.ndarray) -> Estimate:

@@ -1,9 +1,9 @@
 """How often nominal 95 % intervals hold the truth, in worlds where the truth is known.
 
-    python tests/simulations/coverage.py                       the five main kinds, 2,000 draws a case
-    python tests/simulations/coverage.py --all                 every kind
-    python tests/simulations/coverage.py --draws 200 auroc     one kind, roughly
-    python tests/simulations/coverage.py --bootstrap           percentile bootstraps in the same worlds
+    python tests/simulations/coverage.py --draws 200 auroc       one kind, roughly
+    python tests/simulations/coverage.py --write auroc ece       these kinds, 2,000 draws a case, into README.md
+    python tests/simulations/coverage.py --write                 every kind: README.md is what this prints
+    python tests/simulations/coverage.py --bootstrap brier       percentile bootstraps in the same worlds
 
 Prints Markdown. A case passes if 93 to 97 % of the intervals that are printed hold the truth; more
 is allowed at a boundary: a true error of 0, or fewer than five expected exceptions (n p (1 - p) < 5).
@@ -14,19 +14,23 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import calibrated
 import numpy as np
-from scipy import optimize, special, stats
+from calibrated import Pair, World
+from scipy import special, stats
 
 from harness import metrics, statistics
-from harness.statistics import BinnedKind, Difference, Estimate
+from harness.pairing.number import Aligned, binned_numbers
+from harness.statistics import BinnedKind, Difference, Estimate, ranking
 
 Rng = np.random.Generator
 Ends = Estimate | Difference
 LOW, HIGH = 0.93, 0.97
-BINS = 15
 
 
 @dataclass(frozen=True)
@@ -273,7 +277,7 @@ def precisions() -> Iterator[Case]:
                     return scores(rng, *args)  # pyright: ignore
 
                 def draw(rng: Rng, sample: Callable[..., tuple[np.ndarray, ...]] = sample) -> Ends:
-                    return statistics.ranking_intervals(*sample(rng))["aupr_out"]
+                    return ranking._average_precision(*map(np.sort, sample(rng)))
 
                 yield Case(
                     "AUPR", f"{truth:.4f}, OOD spread {spread:g}, {n} : {m}", truth, draw,
@@ -293,7 +297,7 @@ def false_positives() -> Iterator[Case]:
                     return scores(rng, *args)  # pyright: ignore
 
                 def draw(rng: Rng, sample: Callable[..., tuple[np.ndarray, ...]] = sample) -> Ends:
-                    return statistics.ranking_intervals(*sample(rng))["fpr95"]
+                    return ranking._fpr95(*map(np.sort, sample(rng)))
 
                 yield Case(
                     "FPR95", f"{fpr}, OOD spread {spread:g}, {n} : {m}", fpr, draw,
@@ -304,139 +308,82 @@ def false_positives() -> Iterator[Case]:
 # ---------------------------------------------------------------- calibration
 
 
-def logits(rng: Rng, n: int, margin: float = 9.0) -> np.ndarray:
+def ece() -> Iterator[Case]:
+    return binned("ece", "ECE", calibrated.held_out())
+
+
+def ece_development() -> Iterator[Case]:
+    return binned("ece", "ECE", calibrated.development())
+
+
+def ece_difference() -> Iterator[Case]:
+    for pair in calibrated.pairs():
+
+        def draw(rng: Rng, pair: Pair = pair) -> Ends:
+            confidence, correct = pair.sample(rng)
+            columns = {"confidence": confidence[None], "correct": correct[None]}
+            aligned = Aligned(("a", "b"), np.arange(correct.shape[1]), columns)
+            gap = binned_numbers(("ECE", "RMS"), aligned, calibrated.BINS)[0].gap({"a": 1, "b": -1})
+            return Estimate(gap.value, gap.low, gap.high, correct.shape[1], "paired bootstrap")
+
+        yield Case("ECE difference", pair.name, pair.truth, draw, pair.boundary)
+
+
+def rms() -> Iterator[Case]:
+    return binned("rms_calibration_error", "RMS calibration error", calibrated.held_out())
+
+
+def binned(metric: BinnedKind, title: str, worlds: Iterable[World]) -> Iterator[Case]:
+    for world in worlds:
+
+        def draw(rng: Rng, world: World = world) -> Ends:
+            return statistics.binned_error(*world.sample(rng), metric)
+
+        yield Case(
+            title, world.name, world.error(metric), draw, world.boundary,
+            world.sample, getattr(metrics, metric),
+        )  # fmt: skip
+
+
+def brier() -> Iterator[Case]:
+    return proper("Brier score", metrics.sample_brier, lambda v: statistics.mean(v, largest=2.0))
+
+
+def nll() -> Iterator[Case]:
+    return proper("NLL", metrics.sample_nll, statistics.mean_nll)
+
+
+def proper(
+    title: str, score: Callable[..., np.ndarray], interval: Callable[[np.ndarray], Ends]
+) -> Iterator[Case]:
+    """Margins of 9 and 12, calibrated or over-confident by a temperature of 1.4."""
+    for margin, temperature in ((9.0, 1.0), (9.0, 1.4), (12.0, 1.0), (12.0, 1.4)):
+        z = logits(np.random.default_rng(2), 50_000, margin)
+        probs, true = special.softmax(z, axis=1), special.softmax(z / temperature, axis=1)
+        values = np.stack([score(probs, np.full(len(z), k)) for k in range(z.shape[1])], 1)
+        sums = true.cumsum(1)
+        truth, error = float((true * values).sum(1).mean()), float(1 - true[:, 0].mean())
+        for n in (500, 1000, 10_000):
+
+            def sample(
+                rng: Rng, n: int = n, values: np.ndarray = values, sums: np.ndarray = sums
+            ) -> np.ndarray:
+                rows = rng.integers(0, len(values), n)
+                labels = (sums[rows] < rng.random((n, 1))).sum(1)
+                return values[rows, np.minimum(labels, values.shape[1] - 1)]
+
+            def draw(rng: Rng, sample: Callable[[Rng], np.ndarray] = sample) -> Ends:
+                return interval(sample(rng))
+
+            name = f"{truth:.4f}, {100 * error:.1f} % errors, n = {n}"
+            yield Case(title, name, truth, draw, n * error * (1 - error) < 5, sample, lambda v: float(v.mean()))  # fmt: skip
+
+
+def logits(rng: Rng, n: int, margin: float) -> np.ndarray:
     """(N, 10) logits with the confidences of a network on MNIST: nine in ten above 0.97."""
     top = np.abs(rng.normal(margin, 3.6, n))
     rest = -np.abs(rng.normal(3, 2, (n, 8)))
     return np.concatenate([top[:, None], np.zeros((n, 1)), rest], 1)
-
-
-def labels_of(rng: Rng, probs: np.ndarray) -> np.ndarray:
-    drawn = (np.cumsum(probs, 1) < rng.random((len(probs), 1))).sum(1)
-    return np.minimum(drawn, probs.shape[1] - 1)
-
-
-@dataclass(frozen=True)
-class Population:
-    """All images that there are: confidence of each, and how likely it is right."""
-
-    confidence: np.ndarray
-    right: np.ndarray
-
-    def errors(self) -> dict[str, float]:
-        """ECE and RMS error: labels are not drawn but summed over."""
-        index, n = metrics.bin_index(self.confidence, BINS), len(self.confidence)
-        gap = np.bincount(index, self.confidence - self.right, minlength=BINS) / n
-        share = np.bincount(index, minlength=BINS) / n
-        held = share > 0
-        rms = math.sqrt((gap[held] ** 2 / share[held]).sum())
-        return {"ece": float(np.abs(gap).sum()), "rms_calibration_error": rms}
-
-    def sample(self, rng: Rng, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """(N, 10) probabilities whose first class is the top one, and labels."""
-        drawn = rng.integers(0, len(self.confidence), n)
-        confidence = self.confidence[drawn]
-        probs = np.repeat((1 - confidence)[:, None] / 9, 10, 1)
-        probs[:, 0] = confidence
-        return probs, np.where(rng.random(n) < self.right[drawn], 0, 1)
-
-
-def population(margin: float, kind: str, by: float) -> Population:
-    """Images of a model that is wrong about itself in one way, by so much.
-
-    "over" and "under": a temperature everywhere; "top bin": only where it is most confident.
-    """
-    z = logits(np.random.default_rng(1), 50_000, margin)
-    confidence = special.softmax(z, axis=1)[:, 0]
-    if kind == "top bin":
-        return Population(confidence, confidence - by * (confidence >= 1 - 1 / BINS))
-    scale = 1 / (1 + by) if kind == "over" else 1 + by
-    return Population(confidence, special.softmax(z * scale, axis=1)[:, 0])
-
-
-def with_ece(margin: float, kind: str, ece: float) -> Population:
-    """The population of which this is the true ECE."""
-
-    def excess(by: float) -> float:
-        return population(margin, kind, by).errors()["ece"] - ece
-
-    by = optimize.brentq(excess, 0.0, 0.9 if kind == "top bin" else 9.0, xtol=1e-4) if ece else 0.0
-    return population(margin, kind, float(by))  # pyright: ignore[reportArgumentType]
-
-
-WORLDS = (
-    ("MNIST", 9.0, "over", 0.0, (300, 1000, 10_000)),
-    ("MNIST", 9.0, "over", 0.005, (300, 1000, 10_000)),
-    ("MNIST", 9.0, "over", 0.05, (300, 1000, 10_000)),
-    ("MNIST", 9.0, "top bin", 0.005, (1000, 3000)),
-    ("MNIST", 9.0, "under", 0.005, (1000, 3000)),
-    ("CIFAR", 4.0, "over", 0.0, (1000, 3000)),
-    ("CIFAR", 4.0, "over", 0.02, (10_000,)),
-    ("CIFAR", 4.0, "over", 0.1, (300, 3000)),
-    ("CIFAR", 4.0, "under", 0.03, (3000,)),
-    ("0.99", 11.0, "over", 0.005, (300, 1000, 10_000)),
-    ("0.99", 11.0, "under", 0.003, (1000,)),
-)
-"""Like which confidences, their margin, how wrong, true ECE, sample sizes."""
-
-
-def ece() -> Iterator[Case]:
-    return binned("ece", "ECE")
-
-
-def rms() -> Iterator[Case]:
-    return binned("rms_calibration_error", "RMS calibration error")
-
-
-def binned(metric: BinnedKind, title: str) -> Iterator[Case]:
-    for name, margin, kind, wanted, sizes in WORLDS:
-        people = with_ece(margin, kind, wanted)
-        truth, accuracy = people.errors()[metric], float(people.right.mean())
-        if not wanted:
-            people, truth = Population(people.confidence, people.confidence), 0.0
-        for n in sizes:
-
-            def sample(
-                rng: Rng, people: Population = people, n: int = n
-            ) -> tuple[np.ndarray, np.ndarray]:
-                return people.sample(rng, n)
-
-            def draw(
-                rng: Rng, sample: Callable[[Rng], tuple[np.ndarray, np.ndarray]] = sample
-            ) -> Ends:
-                return statistics.binned_error(*sample(rng), metric)
-
-            where = f"{truth:.4f}, {kind}" if wanted else "0"
-            yield Case(
-                title, f"{where}, accuracy {accuracy:.3f}, like {name}, n = {n}", truth, draw,
-                not wanted, sample, getattr(metrics, metric),
-            )  # fmt: skip
-
-
-def proper() -> Iterator[Case]:
-    for margin, temperature in ((9.0, 1.0), (9.0, 1.4), (12.0, 1.0), (12.0, 1.4)):
-        z = logits(np.random.default_rng(2), 2_000_000, margin)
-        probs, true = special.softmax(z, axis=1), special.softmax(z / temperature, axis=1)
-        error = float(1 - true[:, 0].mean())
-        truths = {
-            "brier": float((np.square(probs).sum(1) + (true * (1 - 2 * probs)).sum(1)).mean()),
-            "nll": float(-(true * special.log_softmax(z, axis=1)).sum(1).mean()),
-        }
-        for n in (500, 1000, 10_000):
-            for name, truth in truths.items():
-
-                def sample(rng: Rng, n: int = n, margin: float = margin, temperature: float = temperature, name: str = name) -> np.ndarray:  # fmt: skip
-                    z = logits(rng, n, margin)
-                    labels = labels_of(rng, special.softmax(z / temperature, axis=1))
-                    probs = special.softmax(z, axis=1)
-                    return getattr(metrics, f"sample_{name}")(probs, labels)
-
-                def draw(rng: Rng, sample: Callable[..., np.ndarray] = sample, name: str = name) -> Ends:  # fmt: skip
-                    values = sample(rng)
-                    return statistics.mean_nll(values) if name == "nll" else statistics.mean(values, largest=2.0)  # fmt: skip
-
-                title = f"{truth:.4f}, {100 * error:.1f} % errors, n = {n}"
-                yield Case({"brier": "Brier score", "nll": "NLL"}[name], title, truth, draw, n * error < 5, sample, lambda v: float(v.mean()))  # fmt: skip
 
 
 KINDS: dict[str, Callable[[], Iterator[Case]]] = {
@@ -446,16 +393,16 @@ KINDS: dict[str, Callable[[], Iterator[Case]]] = {
     "auroc-difference": auroc_differences,
     "aupr": precisions,
     "fpr95": false_positives,
-    "ece": ece,
-    "rms": rms,
     "mean": cases_mean,
     "mean-difference": cases_difference,
     "ratio": ratios,
-    "proper": proper,
+    "brier": brier,
+    "nll": nll,
+    "ece": ece,
+    "ece-development": ece_development,
+    "ece-difference": ece_difference,
+    "rms": rms,
 }
-
-
-MAIN = ("proportion", "paired", "auroc", "mean", "ece")
 
 
 # ---------------------------------------------------------------- what is not used
@@ -481,28 +428,66 @@ def bootstrapped(case: Case, resamples: int = 400) -> Case:
     return Case(case.kind, case.name, case.truth, draw, case.boundary)
 
 
+# ---------------------------------------------------------------- the table
+
+
+RULE = "|---|---|---|---|---|---|---|---|"
+HEAD = "| interval | truth and sample | covered % | truth below % | truth above % | mean width | printed % | |"
+README = Path(__file__).with_name("README.md")
+
+
+def table(kind: str, draws: int, *, bootstrap: bool = False) -> Iterator[tuple[Case, Found]]:
+    """Prints a kind row by row."""
+    print(f"{HEAD}\n{RULE}")
+    for case in KINDS[kind]():
+        if bootstrap and case.sample is None:
+            continue
+        found = run(bootstrapped(case) if bootstrap else case, draws)
+        print(line(case, found), flush=True)
+        yield case, found
+
+
+def line(case: Case, found: Found) -> str:
+    return f"| {case.kind} | {case.name} | {found.cells()} | {found.note(case)} |"
+
+
+def section(rows: Sequence[tuple[Case, Found]], draws: int, seconds: float) -> str:
+    """A kind as it stands in README.md: ranges, then every row."""
+    inner, edge = (
+        [100 * found.covered for case, found in rows if found.printed and case.boundary == side]
+        for side in (False, True)
+    )
+    ranges = f"{min(inner):.1f} to {max(inner):.1f} %" if inner else "none printed"
+    at_edge = f", at the boundary {min(edge):.1f} to {max(edge):.1f} %" if edge else ""
+    outside = sum(not found.passes(case) for case, found in rows)
+    told = f"{len(rows)} worlds, {draws:,} draws, {seconds:.0f} s. Covered: {ranges}{at_edge}; {outside} rows outside."
+    return "\n".join([told, "", HEAD, RULE, *(line(*row) for row in rows)])
+
+
+def written(text: str, kind: str, body: str) -> str:
+    """README.md with the section of a kind replaced."""
+    start, end = f"<!-- {kind} -->\n", f"\n<!-- end of {kind} -->"
+    before, _, rest = text.partition(start)
+    _, _, after = rest.partition(end)
+    return f"{before}{start}{body}{end}{after}"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)  # fmt: skip
-    parser.add_argument("kinds", nargs="*", metavar="kind", help=f"of {', '.join(KINDS)}; default {', '.join(MAIN)}")  # fmt: skip
-    parser.add_argument("--all", action="store_true", help="every kind")
+    parser.add_argument("kinds", nargs="*", metavar="kind", help=f"of {', '.join(KINDS)}; default all")  # fmt: skip
     parser.add_argument("--draws", type=int, default=2000)
     parser.add_argument("--bootstrap", action="store_true")
+    parser.add_argument("--write", action="store_true", help="put the tables into README.md")
     chosen = parser.parse_args()
-    print(
-        "| interval | truth and sample | covered % | truth below % | truth above % | mean width | printed % | |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
     failed = 0
-    for kind in chosen.kinds or (KINDS if chosen.all else MAIN):
-        for case in KINDS[kind]():
-            if chosen.bootstrap and case.sample is None:
-                continue
-            found = run(bootstrapped(case) if chosen.bootstrap else case, chosen.draws)
-            failed += not found.passes(case)
-            print(
-                f"| {case.kind} | {case.name} | {found.cells()} | {found.note(case)} |", flush=True
-            )
-    return failed and 1
+    for kind in chosen.kinds or KINDS:
+        start = time.process_time()
+        rows = list(table(kind, chosen.draws, bootstrap=chosen.bootstrap))
+        failed += sum(not found.passes(case) for case, found in rows)
+        if chosen.write:
+            body = section(rows, chosen.draws, time.process_time() - start)
+            README.write_text(written(README.read_text(), kind, body))
+    return int(failed > 0)
 
 
 if __name__ == "__main__":
