@@ -411,6 +411,33 @@ def test_the_same_generator_gives_the_same_images(scene, plug, norm):
 # --- PGD's own parameters -----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_curve_of_fgsm_is_fgsm_at_each_budget(scene, norm, reduction):
+    """Catches one gradient shared by batches or budgets that it is not the gradient of."""
+    model, x, y = scene
+    y = y.clone()
+    y[0] = (y[0] + 1) % 10  # wrong clean
+    budgets = [RADII[norm] * share for share in (2.0, 0.3, 1000.0, 1.0)]
+    plug = registry.get("attack", "fgsm")
+    broken, spent = plug.meta["curve"](model, x, y, norm, budgets, seed=0, reduction=reduction)
+    for at, eps in enumerate(budgets):
+        one = run_attack(plug, {"reduction": reduction}, model, x, y, Threat(norm, eps), seed=0)
+        assert (broken[:, at] == one.success).all()
+    assert 0 < broken.mean() < 1
+    assert spent == {"forwards": 1.0, "backwards": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("plug", "params"), [("fgsm", {"restarts": 1}), ("pgd", {"keep": "final"})]
+)
+def test_what_differs_by_budget_is_left_to_be_attacked_budget_by_budget(scene, plug, params):
+    """Catches random starts of one radius, or early leaving, under parameters that forbid them."""
+    model, x, y = scene
+    curve = registry.get("attack", plug).meta["curve"]
+    assert curve(model, x, y, "linf", [0.1, 0.2], seed=0, **params) is None
+
+
 def test_restarts_go_to_survivors_only_and_break_no_fewer(scene):
     """Catches a restart that overwrites a success, or that sees samples already broken."""
     model, x, y = scene

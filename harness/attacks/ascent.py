@@ -9,24 +9,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from harness.attacks.curve import pgd_frontier
+import numpy as np
+
+from harness.attacks.curve import pgd_curve
 from harness.attacks.gradients import search, slope
 from harness.attacks.losses import DIRECTIONS
+from harness.attacks.runner import ATTACK_BATCH, batches, predict
 from harness.core.errors import InputError
 from harness.core.lazy import Lazy
 from harness.core.registry import registry
-from harness.core.threat import TINY, diameter, distance, per_row, uphill
+from harness.core.threat import TINY, Threat, diameter, distance, per_row, uphill
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import torch
 
     from harness.attacks.gradients import Arithmetic, Reduction, Search, Slope
     from harness.attacks.losses import Loss
-    from harness.core.threat import Threat
+    from harness.core.threat import Norm
     from harness.core.types import Classifier, Trace
 
     Report = Callable[[int, torch.Tensor, Slope], None]
@@ -69,7 +72,47 @@ class Climb:
             raise InputError(f"step_size must be positive, got {self.step_size}")
 
 
-@registry.register("attack", "fgsm", norms=("linf", "l2", "l1"), goal="maximise", gradient=True)
+def fgsm_curve(
+    model: Classifier,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    norm: Norm,
+    budgets: Sequence[float],
+    *,
+    seed: int,
+    progress: Callable[[float], None] | None = None,
+    **params: Any,  # noqa: ANN401 -- the parameters of the plug "fgsm"
+) -> tuple[np.ndarray, dict[str, float]] | None:
+    """Whom the plug `fgsm` breaks at each budget: from x itself, one gradient serves them all.
+
+    See `pgd_curve` for arguments and result; None with random starts, which differ by budget.
+    """
+    given = registry.get("attack", "fgsm").complete(params)
+    if given["restarts"]:
+        return None
+    divide = given["reduction"] == "mean"
+    broken = np.zeros((len(x), len(budgets)), dtype=bool)
+    for rows in batches(len(x), ATTACK_BATCH):
+        here, labels = x[rows], y[rows]
+        now = slope(model, here, labels, given["loss"], len(here) if divide else 1)
+        ahead = uphill(norm, here, now.gradient)
+        for at, eps in enumerate(budgets):
+            threat = Threat(norm, eps)
+            there = threat.project(here, here + reach(threat, here) * ahead)
+            broken[rows, at] = predict(model, there) != labels.cpu().numpy()
+        if progress is not None:
+            progress(rows.stop / len(x))
+    return broken, {"forwards": 1.0, "backwards": 1.0}
+
+
+@registry.register(
+    "attack",
+    "fgsm",
+    norms=("linf", "l2", "l1"),
+    goal="maximise",
+    gradient=True,
+    curve=fgsm_curve,
+)
 def fgsm(
     model: Classifier,
     x: torch.Tensor,
@@ -133,7 +176,7 @@ def bim(
     norms=("linf", "l2", "l1"),
     goal="maximise",
     gradient=True,
-    curve=pgd_frontier,
+    curve=pgd_curve,
     quick=True,
 )
 def pgd(

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.attacks.frontier import Hunt, find
 from harness.attacks.gradients import Arithmetic, fastest, search
-from harness.attacks.runner import predict, run_attack, validate_samples
+from harness.attacks.runner import validate_samples
 from harness.core.lazy import Lazy
 from harness.core.registry import registry
 from harness.core.threat import Threat
@@ -138,7 +138,7 @@ def security_curve(
     return _curve(norm, radii, found, hunt.arithmetic)
 
 
-def pgd_frontier(
+def pgd_curve(
     model: Classifier,
     x: torch.Tensor,
     y: torch.Tensor,
@@ -148,29 +148,27 @@ def pgd_frontier(
     seed: int,
     progress: Callable[[float], None] | None = None,
     **params: Any,  # noqa: ANN401 -- the parameters of the plug "pgd"
-) -> tuple[np.ndarray, dict[str, float]]:
-    """Where each sample falls to the plug `pgd`, at all budgets together.
-
-    With `keep: final` every budget is attacked on its own and final iterates count; else this is
-    the search of `security_curve`.
+) -> tuple[np.ndarray, dict[str, float]] | None:
+    """Whom the plug `pgd` breaks at each budget: all budgets together, as in `security_curve`.
 
     Args:
         model: the classifier.
         x: (N, C, H, W) float32 images in [0, 1].
         y: (N,) int64 true labels.
         norm: "linf", "l2" or "l1".
-        budgets: radii in pixel units, positive, in any order.
+        budgets: B radii in pixel units, positive, in any order.
         seed: of the starts.
         progress: told the share that is done.
         **params: of the plug; defaults are filled in, the arithmetic by the processor's rule.
 
     Returns:
-        (N,) smallest budget that broke each sample (0 wrong clean, inf never), and facts: gradients
-        ("backwards") and passes forward a sample.
+        (N, B) whether each sample is broken at each budget; one that is wrong clean, or broken at
+        a smaller budget, is. And facts: gradients ("backwards") and passes forward a sample. None
+        with `keep: final`: every budget is then a matter of its own.
     """
     given = registry.get("attack", "pgd").complete(params)
     if given["keep"] == "final":
-        return _finals(model, x, y, norm, sorted(budgets), seed, progress, given)
+        return None
     arithmetic = params.get("arithmetic") or fastest(x.device.type)
     hunt = Hunt(
         given["steps"], given["step_size"], given["restarts"], given["loss"], arithmetic=arithmetic
@@ -178,29 +176,8 @@ def pgd_frontier(
     found = find(model, x, y, norm, sorted(budgets), hunt, seed=seed, progress=progress)
     backwards = float(found.gradients.mean())
     forwards = backwards + float(found.forwards.mean())
-    return found.first_broken, {"forwards": forwards, "backwards": backwards}
-
-
-def _finals(
-    model: Classifier,
-    x: torch.Tensor,
-    y: torch.Tensor,
-    norm: Norm,
-    budgets: list[float],
-    seed: int,
-    progress: Callable[[float], None] | None,
-    given: dict[str, Any],
-) -> tuple[np.ndarray, dict[str, float]]:
-    first, plug = np.full(len(x), np.inf), registry.get("attack", "pgd")
-    first[predict(model, x) != y.cpu().numpy()] = 0.0
-    spent = {"forwards": 0.0, "backwards": 0.0}
-    for done, eps in enumerate(budgets, 1):
-        outcome = run_attack(plug, given, model, x, y, Threat(norm, eps), seed=seed)
-        first = np.where(outcome.success, np.minimum(first, eps), first)
-        spent = {name: value + getattr(outcome, name) for name, value in spent.items()}
-        if progress is not None:
-            progress(done / len(budgets))
-    return first, spent
+    broken = found.first_broken[:, None] <= np.array(budgets)
+    return broken, {"forwards": forwards, "backwards": backwards}
 
 
 def _classifier(model: nn.Module | Classifier, x: np.ndarray | torch.Tensor) -> Classifier:

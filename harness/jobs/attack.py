@@ -30,16 +30,28 @@ def perform(job: Job, bench: Bench) -> Done:
     plug = registry.get("attack", use.pop("use")).require()
     shown, model = images(bench, job.params["split"]), bench.model(job.params["model"])
     clean = predict(model, shown.x) == shown.y.numpy()
-    search = _nested if plug.meta.get("curve") else _each
-    arrays, facts = search(job, bench, plug, use, model, shown)
-    arrays["broken"] |= ~clean[:, None]
+    broken, facts = _together(job, bench, plug, use, model, shown) or _each(
+        job, bench, plug, use, model, shown
+    )
+    arrays = {"eps": np.array(job.params["eps"]), "broken": broken | ~clean[:, None]}
     known = {"clean": clean, "ids": shown.ids, "labels": shown.y.numpy()}
     return Done(known | arrays, facts | {"n": len(clean)})
 
 
+def _together(
+    job: Job, bench: Bench, plug: Plug, params: dict[str, Any], model: Classifier, shown: Images
+) -> tuple[np.ndarray, dict[str, Any]] | None:
+    """All budgets at once; None where the attack, with these parameters, knows no such way."""
+    curve = plug.meta.get("curve")
+    return curve and curve(
+        model, shown.x, shown.y, job.params["norm"], job.params["eps"], seed=job.seed,
+        progress=bench.progress, **params,
+    )  # fmt: skip
+
+
 def _each(
     job: Job, bench: Bench, plug: Plug, params: dict[str, Any], model: Classifier, shown: Images
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+) -> tuple[np.ndarray, dict[str, Any]]:
     """Every budget by itself, judged by us."""
     found = []
     budgets = job.params["eps"]
@@ -52,8 +64,7 @@ def _each(
             )
         )  # fmt: skip
         bench.progress(done / len(budgets))
-    arrays = {"eps": np.array(budgets), "broken": np.stack([one.success for one in found], axis=1)}
-    return arrays, _facts(found)
+    return np.stack([one.success for one in found], axis=1), _facts(found)
 
 
 def _facts(found: list[AttackOutcome]) -> dict[str, Any]:
@@ -70,15 +81,3 @@ def _facts(found: list[AttackOutcome]) -> dict[str, Any]:
         "claimed_wrongly": sum(int(wrongly.sum()) for wrongly in claimed),
         "unmoved": int((found[-1].distance == 0).sum()),
     }
-
-
-def _nested(
-    job: Job, bench: Bench, plug: Plug, params: dict[str, Any], model: Classifier, shown: Images
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """All budgets together: what falls at one falls at every larger one."""
-    first, facts = plug.meta["curve"](
-        model, shown.x, shown.y, job.params["norm"], job.params["eps"], seed=job.seed,
-        progress=bench.progress, **params,
-    )  # fmt: skip
-    budgets = np.array(job.params["eps"])
-    return {"eps": budgets, "broken": first[:, None] <= budgets[None, :]}, facts
