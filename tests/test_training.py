@@ -6,6 +6,8 @@ of four heights under noise, which a small network learns in a hundred steps.
 
 import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -17,12 +19,13 @@ from torch import nn
 from harness import models
 from harness.core.errors import DataError, ModelError
 from harness.core.registry import registry
-from harness.core.rng import numpy_rng
+from harness.core.rng import global_state, numpy_rng
 from harness.core.types import Split, Use, array_digest
 from harness.models.stack import Stack
 from harness.recipes import Recipe, Step
 from harness.training import Settings, catastrophe, chance, train, train_many
 from harness.training.course import Course
+from harness.training.optimiser import BETAS, AdamW
 from harness.training.run import Run, one_cycle
 
 SHAPE, CLASSES = (1, 16, 16), 4
@@ -95,6 +98,42 @@ def test_plain_training_of_one_layer_is_logistic_regression():
     guess = theirs.predict(HELD_OUT.x.reshape(60, -1))
     assert ((logits + ours.state["1.bias"]).argmax(1).numpy() == guess).mean() > 0.97
     assert ours.history[-1]["loss"] < 0.05
+
+
+def small_network():
+    with global_state(0):
+        return nn.ModuleList([nn.Linear(7, 3), nn.Conv2d(3, 5, 3), nn.Linear(5, 7)])
+
+
+def test_our_optimiser_has_the_bits_of_pytorchs():
+    """Catches a count of steps shared by weights that sit some out, decay that is not decoupled or
+    falls on weights without a gradient, and a rate that stays at its first value."""
+    ours, theirs = (small_network().to(memory_format=torch.channels_last) for _ in range(2))
+    one = AdamW(ours.parameters(), 0.1)
+    two = torch.optim.AdamW(theirs.parameters(), betas=BETAS, weight_decay=0.1, fused=True)
+    x = torch.rand(9, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    for step in range(6):
+        for head, conv, hidden in (ours, theirs):
+            out = hidden(conv(x).mean((2, 3)))
+            (out if step % 3 == 1 else head(out)).square().sum().backward()
+        rate = 0.01 * (step + 1)
+        two.param_groups[0]["lr"] = rate
+        one.step(rate)
+        two.step()
+        one.forget()
+        two.zero_grad()
+    assert all(map(torch.equal, ours.parameters(), theirs.parameters()))
+
+
+def test_an_optimiser_comes_without_a_compiler():
+    """Catches torch.optim.AdamW, which costs every worker process a second and a half."""
+    code = (
+        "import sys, torch; from harness.training.optimiser import AdamW; "
+        "one = torch.ones(1, requires_grad=True); made = AdamW([one], 0.0); "
+        "one.sum().backward(); made.step(0.1); assert one.item() < 1; "
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 # ---------------------------------------------------------------- determinism

@@ -143,7 +143,7 @@ def _noted(model: Classifier) -> Callable[..., None] | None:
 def _fast(model: Classifier, x: torch.Tensor, arithmetic: Arithmetic) -> WrittenOut | Copied:
     from harness.attacks.together import together
 
-    _keep_memory()
+    keep_memory()
     inner: Classifier = getattr(model, "inner", model)
     network = (together(inner) if x.device.type != "cpu" else None) or inner.module
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[arithmetic]
@@ -151,12 +151,13 @@ def _fast(model: Classifier, x: torch.Tensor, arithmetic: Arithmetic) -> Written
     return written_out(network, few, dtype) or Copied(network, few, dtype)
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Let the process keep memory that it frees, up to 64 MiB, for what it allocates next.
 
     The GNU C library gives blocks above a threshold straight back to the system, and the next pass
-    pays for fresh pages: a tenth of its time. The threshold follows the largest block of up to 32
-    MiB that was freed; this block is never touched, so it costs nothing. Elsewhere it does nothing.
+    pays for fresh pages: a tenth of an attack's time, a third of a training's. The threshold
+    follows the largest block of up to 32 MiB that was freed; this block is never touched, so it
+    costs nothing. Elsewhere it does nothing.
     """
     torch.empty(2**25 - 2**13, dtype=torch.uint8)
 

@@ -14,6 +14,7 @@ from harness.models import thin
 from harness.models.stack import Stack
 from harness.recipes import Batch, Step, pgd
 from harness.training.health import WINDOW, Epoch, chance
+from harness.training.optimiser import AdamW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from harness.training.types import State
 
 WARM_UP, LOWEST = 0.3, 0.04  # of the one-cycle schedule: share of the steps, first rate over peak
-BETAS = (0.9, 0.99)  # of Adam; so few steps leave no time to average over a thousand
 PROBE_STEPS = 10
 
 
@@ -59,9 +59,7 @@ class Run:
         self.course, self.pace, self.members = course, pace, len(networks)
         self.network, self.attacked = _to_train(networks, course.x.device)
         settings, steps = course.settings, course.recipe.steps
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), betas=BETAS, weight_decay=settings.weight_decay, fused=True
-        )
+        self.optimiser = AdamW(self.network.parameters(), settings.weight_decay)
         self.orders = [torch_rng(seed, "order") for seed in seeds]
         self.rngs = [torch_rng(seeds[0], "recipe", i, step.name) for i, step in enumerate(steps)]
         self.probe_rng = torch_rng(seeds[0], "probe")
@@ -111,13 +109,11 @@ class Run:
         """One step of the optimiser; (2, M) mean loss and accuracy on what was learnt from."""
         progress, size = self.step / self.course.steps, len(rows) // self.members
         batch = self._prepared(rows, size, progress)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.course.settings.learning_rate * one_cycle(progress)
         logits = self.network(batch.x)
         losses = F.cross_entropy(logits, batch.y, reduction="none")
-        self.optimiser.zero_grad()
+        self.optimiser.forget()
         (losses.sum() / size).backward()
-        self.optimiser.step()
+        self.optimiser.step(self.course.settings.learning_rate * one_cycle(progress))
         hits = logits.detach().argmax(1) == batch.y.argmax(1)
         both = torch.stack([losses.detach(), hits.to(losses.dtype)])
         return both.view(2, size, self.members).mean(1)
