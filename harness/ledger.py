@@ -25,6 +25,7 @@ TITLES = {
     "apgd": "APGD",
     "cw": "CW",
     "deepfool": "DeepFool",
+    "autoattack": "AutoAttack",
 }
 
 

@@ -54,6 +54,17 @@ def test_rounding_is_equivalent_and_no_more():
     assert "images differ by up to 0.001" in row.explanation
 
 
+def test_natively_rounding_is_equivalent_too_and_survivors_prove_nothing():
+    """Catches two AutoAttacks with one seed that are undecided, and rows that both left alone as proof."""
+    row = one(ran("a", HALF), ran("b", HALF, 3e-7), protocol="native")
+    assert (row.verdict, row.explanation) == ("equivalent", "images within 1e-06")
+    few = ran("b", HALF)
+    images = few.x_adv.copy()
+    images[:20] += np.float32(0.01)
+    row = one(ran("a", HALF), replace(few, x_adv=images), norm="l2", protocol="native")
+    assert row.explanation != one(ran("a", HALF), replace(few, x_adv=images), norm="l2").explanation
+
+
 def test_what_only_our_projection_made_equal_is_different():
     """Catches an attack that leaves the ball, and looks sound once it is brought back."""
     outside = replace(ran("b", HALF), violations=9)
