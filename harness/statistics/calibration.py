@@ -13,8 +13,10 @@ such gaps would show a sum as large in LOWER of the cases. The full sum of absol
 so, too, but what noise adds to it depends on how the gaps are spread over the bins, which the data
 do not tell: it misses between 0 and 12 %.
 
-Upper end: the gaps grow by their variances until labels would show an error as small in UPPER of the
-cases. Gaps spread so evenly leave noise the least to add, so that this end errs on the far side.
+Upper end: from the gaps that are seen, less what noise has made of them on the whole (James and
+Stein's factor), all bins move outwards by the same number of standard errors until labels would show
+an error as small in UPPER of the cases. Gaps spread so evenly leave noise the least to add, so that
+this end errs on the far side.
 
 The tails are not equal. Noise only adds, so that the upper end of a small error hardly ever lies
 below the truth, and all misses are those of the lower end. What both hold together was measured by
@@ -176,13 +178,13 @@ def _patterns(bins: int, changes: int) -> np.ndarray:
     """(P, bins) signs that change at most so many times, each pattern or its negative once.
 
     >>> _patterns(3, 1).tolist()
-    [[1, 1, 1], [1, 1, -1], [1, -1, -1]]
+    [[1.0, 1.0, 1.0], [1.0, 1.0, -1.0], [1.0, -1.0, -1.0]]
     """
     places = itertools.chain.from_iterable(
         itertools.combinations(range(1, bins), many) for many in range(changes + 1)
     )
     flips = [np.isin(np.arange(bins), place) for place in places]
-    found = 1 - 2 * (np.cumsum(flips, axis=1) % 2)
+    found = 1.0 - 2 * (np.cumsum(flips, axis=1) % 2)
     return found[np.lexsort(-found.T[::-1])]
 
 
@@ -224,13 +226,14 @@ class _Search:
         return self._true((1 - cut) * shape)
 
     def high(self) -> float:
-        """Gaps grow by their variances; a bin without a mistake grows over-confident."""
+        """Gaps grow evenly, in standard errors; a bin without a mistake grows over-confident."""
         bins = self.bins
         outwards = np.where((bins.gaps >= 0) | (bins.right == bins.count), 1.0, -1.0)
-        step = outwards * bins.error**2 / bins.error.max()
+        size = float(np.square(bins.gaps / bins.error).sum())
+        inner = bins.gaps * max(0.0, 1 - len(bins.gaps) / size) if size else bins.gaps
 
         def grown(size: float) -> np.ndarray:
-            return bins.gaps + size * step
+            return inner + size * outwards * bins.error
 
         seen = self.value * (1 + ROUNDING)
 
@@ -238,7 +241,7 @@ class _Search:
             drawn = bins.measure(self._drawn(grown(size)), self.kind)
             return float((drawn <= seen).mean()) >= UPPER
 
-        far = 0.5
+        far = 1.0
         while accepted(far) and far < 1e9:  # every bin is as wrong as it can be long before
             far *= 2
         return self._true(grown(_last(accepted, 0.0, far)))

@@ -155,7 +155,6 @@ HELD_OUT: Plan = (
     ("0.97", "calibrated", 0.0, (200, 2000)),
     ("0.99", "calibrated", 0.0, (500, 10_000)),
     ("0.999", "calibrated", 0.0, (2000, 10_000)),
-    ("0.75", "power, over", 0.05, (500, 2000)),
     ("0.75", "power, over", 0.15, (200, 10_000)),
     ("0.75", "temperature, under", 0.03, (500, 10_000)),
     ("0.75", "sigmoid", 0.03, (500, 2000, 10_000)),
@@ -178,6 +177,9 @@ HELD_OUT: Plan = (
     ("0.999", "noisy labels", 0.003, (2000, 10_000)),
 )
 
+
+SEEN: Plan = (("0.75", "power, over", 0.05, (500, 2000)),)
+"""Held out at first; the upper end was mended after these two had been seen, and no others."""
 
 PAIRS: tuple[tuple[str, tuple[str, float], tuple[str, float], tuple[int, ...]], ...] = (
     ("0.97", ("calibrated", 0.0), ("calibrated", 0.0), (500, 2000)),
@@ -235,9 +237,9 @@ DEVELOPMENT: Plan = (
 )
 
 
-def held_out() -> Iterator[World]:
+def held_out(plan: Plan = HELD_OUT) -> Iterator[World]:
     """Worlds on which the interval of the ECE was judged, after it had been chosen."""
-    for base, way, ece, sizes in HELD_OUT:
+    for base, way, ece, sizes in plan:
         confidence = _confidences(*HELD_OUT_CONFIDENCES[base])
         make = functools.partial(HELD_OUT_WAYS.get(way, lambda c, _: c), confidence)
         yield from _worlds(base, way, ece, sizes, confidence, make)
@@ -262,6 +264,7 @@ def development() -> Iterator[World]:
         z = _logits(*DEVELOPMENT_CONFIDENCES[base])
         make = functools.partial(DEVELOPMENT_WAYS.get(way, lambda z, _: _top(z)), z)
         yield from _worlds(base, way, ece, sizes, _top(z), make)
+    yield from held_out(SEEN)
 
 
 def _worlds(

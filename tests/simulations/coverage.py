@@ -12,6 +12,7 @@ is allowed at a boundary: a true error of 0, or fewer than five expected excepti
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import sys
 import time
@@ -171,7 +172,7 @@ def cases_difference() -> Iterator[Case]:
 
 def ratios() -> Iterator[Case]:
     easy, hard = np.linspace(0.98, 0.9, 15), np.linspace(0.97, 0.85, 15)
-    for n in (300, 500, 1000, 10_000):
+    for n in (300, 1000, 3000):
         for name, mine, theirs in (("half the errors", easy, hard), ("as many", hard, hard), ("twice", hard, easy)):  # fmt: skip
             truth = float(((1 - mine) / (1 - theirs)).mean())
 
@@ -330,7 +331,9 @@ def ece_difference() -> Iterator[Case]:
 
 
 def rms() -> Iterator[Case]:
-    return binned("rms_calibration_error", "RMS calibration error", calibrated.held_out())
+    """Every third of the worlds of the ECE."""
+    worlds = itertools.islice(calibrated.held_out(), 0, None, 3)
+    return binned("rms_calibration_error", "RMS calibration error", worlds)
 
 
 def binned(metric: BinnedKind, title: str, worlds: Iterable[World]) -> Iterator[Case]:
