@@ -22,8 +22,18 @@ def model(view: View, who: Who) -> list[Complaint]:
     if record is None or record.status != "ok":
         return []
     averaged = any(attack.use.params.get("version") == "rand" for attack in view.suite.attacks)
-    found = raised("model", {**record.facts["model"], "eot": averaged}, who.name)
+    facts = {**record.facts["model"], "eot": averaged, "trained": _trained(view, who)}
+    found = raised("model", facts, who.name)
     return [placed for one in found for placed in _placed(view, one)]
+
+
+def _trained(view: View, who: Who) -> float | None:
+    """Accuracy on held-out images when the training ended; None for a network from elsewhere."""
+    record = view.record("train", who)
+    if record is None or record.status != "ok":
+        return None
+    history = record.facts["attempts"][0]["history"]
+    return history[-1].get("val_accuracy") if history else None
 
 
 def _placed(view: View, one: Complaint) -> Iterator[Complaint]:

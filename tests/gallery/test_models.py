@@ -1,12 +1,19 @@
 """Planted faults in models: the probe's checks name the right cause before any attack is believed."""
 
+import functools
+from types import SimpleNamespace
+
 import pytest
 import small_nets
 import torch
+import torch.nn.functional as F
 from gallery import faulty
 from torch import nn
 
 from harness.checks import probes, raised
+from harness.core.rng import global_state
+from harness.core.types import Artifact
+from harness.flags import models as flags
 
 K = 256
 
@@ -92,3 +99,51 @@ def test_training_mode():
 def test_no_alarm_on_a_sound_model(make):
     """Catches thresholds that every network trips."""
     assert complaints(make().module) == {}
+
+
+@functools.cache
+def overfitted():
+    """Trained on FGSM at eps 0.4: right on what FGSM makes, wrong under PGD and on many clean images."""
+    x, y = small_nets.digits()
+    with global_state(2), torch.enable_grad():
+        net = small_nets.cnn()
+        optimiser = torch.optim.Adam(net.parameters(), 3e-3)
+        for step in range(400):
+            rows = torch.randint(0, 1300, (64,))
+            eps = 0.4 * min(1, step / 150)
+            points = small_nets.pgd(net, x[rows], y[rows], eps, eps, 1)
+            optimiser.zero_grad()
+            F.cross_entropy(net(points), y[rows]).backward()
+            optimiser.step()
+    return net.eval().requires_grad_(False)
+
+
+def as_flagged(before, trained):
+    """Model checks raised on a network behind `before`, whose training ended at an accuracy."""
+    module = Layered(overfitted(), before=before).eval()
+    x, y = small_nets.held_out(497)
+    facts = {"model": probes.probe(small_nets.Net(module), x[::2], y[::2], seed=0)}
+    history = {"attempts": [{"history": [{"val_accuracy": trained}]}]}
+    records = {
+        "probe": Artifact("p", "ok", facts=facts),
+        "train": Artifact("t", "ok", facts=history),
+    }
+    view = SimpleNamespace(
+        record=lambda kind, who: records.get(kind), suite=SimpleNamespace(attacks=())
+    )
+    found = flags.model(view, SimpleNamespace(name="overfitted"))  # pyright: ignore[reportArgumentType]
+    return {one.check: one.message for one in found if one.level != "INFO"}
+
+
+def test_catastrophic_overfitting_is_no_fault_of_the_preparation():
+    """Catches H07 where contrast alone helps a network whose pixels are those that it learnt from."""
+    x, y = small_nets.held_out(497)
+    net = overfitted()
+    attacked = small_nets.pgd(net, x, y, 0.4, 0.04, 20)
+    assert small_nets.robust_accuracy(net, attacked, y) < 0.01
+    validation = small_nets.robust_accuracy(net, x[1::2], y[1::2])
+    facts = probes.probe(small_nets.Net(net), x[::2], y[::2], seed=0)
+    assert max(facts["scalings"].values()) > facts["clean"] + 0.1  # another scaling does help
+    assert as_flagged(lambda z: z, validation) == {}
+    said = as_flagged(lambda z: z / 255, validation)  # the same network behind a second division
+    assert "normalisation is missing or done twice" in said["H07"]
