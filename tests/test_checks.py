@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness import flags
 from harness.checks import CHECKS, explain
 from harness.checks.relations import Relations
 from harness.core.errors import UnknownName
@@ -195,3 +196,20 @@ def test_a_check_does_without_an_attack_that_failed():
     assert [
         one.check for check in CHECKS if check.stage == "relation" for one in check(facts)
     ] == []
+
+
+def test_ties_are_told_once_and_mark_every_row():
+    """Catches a string of warnings that say the same, and a list that leaves a cell out."""
+    rates = {("a", "odin"): 0.105, ("b", "odin"): 0.099, ("a", "gen"): 0.19}
+    found = [
+        one
+        for (model, detector), tied in rates.items()
+        for one in CHECKS["H85"]({**AXIS, "tied": tied}, model, f"detector={detector}")
+    ]
+    other = CHECKS["H84"]({"ones": 0.5}, "a") + CHECKS["H84"]({"ones": 0.5}, "b")
+    (ties, *rest) = flags.told([*found, *other])
+    assert (ties["check"], ties["level"], ties["model"], ties["case"]) == ("H85", "WARN", "", "")
+    assert "detector=odin: a 10.5%, b 9.9%; detector=gen: a 19.0%" in ties["message"]
+    assert [one["model"] for one in rest] == ["a", "b"]  # the others keep a line a cell
+    assert flags.told(found[:1])[0]["model"] == "a"
+    assert next(one for one in flags.paragraphs(found) if one["id"] == "H85")["cells"] == 3

@@ -26,6 +26,9 @@ VOIDABLE: dict[str, tuple[Axis, ...]] = {  # stage -> axes whose rows a FAIL of 
     "training": (),
     "report": (),
 }
+AT_ONCE = (
+    "H85",
+)  # a trait of a score's arithmetic, not of one model; messages begin with a figure
 NO_RESULT: dict[str, tuple[Axis, ...]] = {  # checks that void what their stage does not
     "H29": ("adversarial",),  # nothing was attacked
     "H12": ("clean", "adversarial", "shift", "calibration"),
@@ -93,11 +96,27 @@ def _voidable(one: Complaint) -> tuple[Axis, ...]:
 
 
 def told(found: Iterable[Complaint]) -> list[Flag]:
-    """Complaints as run.json tells them."""
+    """Complaints as run.json tells them: each by itself, those of `AT_ONCE` as one with a list."""
+    alone: dict[Complaint, list[Complaint]] = {}
+    first: dict[tuple[str, str], Complaint] = {}
+    for one in found:
+        head = first.setdefault((one.check, one.level), one) if one.check in AT_ONCE else one
+        alone.setdefault(head, []).append(one)
+    lines = [_listed(cells) if len(cells) > 1 else head for head, cells in alone.items()]
     return [
         {"check": o.check, "level": o.level, "message": o.message, "model": o.model, "case": o.case}
-        for o in found
+        for o in lines
     ]
+
+
+def _listed(cells: Sequence[Complaint]) -> Complaint:
+    """One complaint for many cells: what they have in common, and the figure of each."""
+    figures: dict[str, list[str]] = {}
+    for one in cells:
+        figures.setdefault(one.case, []).append(f"{one.model} {one.message.split()[0]}")
+    lists = "; ".join(f"{case}: {', '.join(names)}" for case, names in figures.items())
+    said = cells[0].message.partition(" ")[2].removesuffix(".")
+    return replace(cells[0], message=f"Some {said}. {lists}.", model="", case="")
 
 
 def paragraphs(found: Iterable[Complaint]) -> list[CheckFacts]:
