@@ -13,8 +13,8 @@ thread, and nothing that others draw is shifted. Always the last epoch's weights
 
 Training attacks ask for gradients with respect to the images only (parameters ask for none
 meanwhile), in float32, by autograd on a copy whose first convolution has a cheap one
-(`harness.models.thin`). The passes that other attacks write out spare three hundredths of that in
-float32; in bfloat16 a quarter, on processors that multiply it, and the weights would depend on which.
+(`harness.models.thin`). The passes that other attacks write out take as long in float32; in bfloat16
+they spare a quarter, on processors that multiply it, and the weights would depend on which.
 """
 
 from __future__ import annotations
