@@ -94,7 +94,11 @@ class Bench:
         return self._splits.get(canonical(dict(reference)), lambda: self._split(reference))
 
     def _split(self, reference: Plain) -> Split:
-        split = getattr(self.dataset(reference["data"]), reference["part"])
+        if "corruption" not in reference and not reference["take"]:
+            # From the parts: a data set would keep what it has read for as long as it is kept.
+            return self.dataset(reference["data"]).parts[reference["part"]]()
+        plain = {key: reference[key] for key in reference if key not in ("corruption", "code")}
+        split = self.split(plain | {"take": []})
         if (
             "corruption" in reference
         ):  # the draw belongs to the whole split: rows are taken after it
@@ -148,17 +152,20 @@ class Bench:
     # ------------------------------------------------------------ evidence
 
     def evidence(self, description: Plain, split: Split, batch: int) -> Evidence:
-        """Logits and features of a split under a model, computed once a worker."""
+        """Logits and features of a split under a model, computed once a worker.
+
+        The images are the caller's and not kept: they would stay alive, one copy for each time
+        that a split was read anew.
+        """
         key = (canonical(dict(description)), split.digest)
-        return self._evidence.get(
+        logits, features = self._evidence.get(
             key, lambda: gather(self.model(description), split, batch, self.device)
         )
+        return Evidence(logits, features, split.x, split.y)
 
 
-def _own_bytes(evidence: Evidence) -> int:
-    """Of logits and features; the images are the split's."""
-    features = evidence.features
-    return evidence.logits.nbytes + (0 if features is None else features.nbytes)
+def _own_bytes(seen: tuple[np.ndarray, np.ndarray | None]) -> int:
+    return sum(array.nbytes for array in seen if array is not None)
 
 
 def _shape(dataset: Dataset) -> tuple[int, int, int]:
@@ -166,7 +173,9 @@ def _shape(dataset: Dataset) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def gather(model: Classifier, split: Split, batch: int, device: str) -> Evidence:
+def gather(
+    model: Classifier, split: Split, batch: int, device: str
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Logits and, where the model has them, features of a split."""
     import torch
 
@@ -181,6 +190,4 @@ def gather(model: Classifier, split: Split, batch: int, device: str) -> Evidence
             inside = model.features(x)
             features.append(inside.cpu().numpy())
             logits.append(model.head(inside).cpu().numpy())
-    return Evidence(
-        np.concatenate(logits), np.concatenate(features) if features else None, split.x, split.y
-    )
+    return np.concatenate(logits), np.concatenate(features) if features else None
