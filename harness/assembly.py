@@ -146,8 +146,8 @@ def _attacks(
     for name in _names(arrays, "attack"):
         yield adversarial_gallery(
             f"adversarial-{name}",
-            f"{spelt(name)} (L-inf) against {model}: true class below the clean image, largest change of a "
-            "pixel, prediction below the result",
+            f"{spelt(name)} (L-inf) against {model}. Below the images: true class, largest change of a pixel "
+            "(orange is brighter, blue darker), prediction",
             clean=arrays[f"attack/{name}/clean"],
             result=arrays[f"attack/{name}/result"],
             labels=[str(classes[label]) for label in arrays[f"attack/{name}/label"]],

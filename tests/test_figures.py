@@ -317,3 +317,22 @@ def test_a_gallery_shows_every_tile_with_its_caption():
     root = ET.fromstring(grid.svg(made))
     assert len(list(root.iter(f"{SVG}image"))) == 3
     assert {"<row>", "a&b", "c"} <= {element.text for element in root.iter(f"{SVG}text")}
+
+
+def test_a_comparison_that_shows_nothing_has_no_line(deck):
+    """Catches a figure of fifty dots on zero, and one that drops a wide interval round zero."""
+    row = next(r for r in deck.results.ledger if r.verdict == "equivalent" and r.low is not None)
+    tiny = replace(row, what="tiny", difference=1e-9, low=-1e-9, high=1e-9)
+    wide = replace(row, what="PGD linf wide", difference=0.0, low=-0.05, high=0.05)
+    held = Deck(replace(deck.results, ledger=(tiny, wide))).datasets["ledger"]
+    assert [record["row"].partition(" · ")[0] for record in held] == ["PGD L-inf wide"]
+
+
+def test_claims_of_several_lines_stand_beside_their_bars(deck):
+    """Catches second lines that hang down to the next finding: each label is lifted by its lines."""
+    long = replace(deck.results.findings[0], claim="word " * 30)
+    three = Deck(replace(deck.results, findings=(long,)))
+    axis = chart("findings").spec(three)["encoding"]["y"]["axis"]
+    lifts = {one["test"][-1]: one["value"] for one in axis["labelOffset"]["condition"]}
+    height = axis["labelLineHeight"]
+    assert lifts == {"2": -height / 2, "3": -height}

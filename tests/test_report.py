@@ -588,3 +588,30 @@ def test_results_are_read_without_outcomes(folder):
     """Catches a report that reads sixty megabytes of scores to draw a table."""
     read = Results.read(folder)
     assert not read.outcomes._tables  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def glossary(results):
+    """Words that the report explains."""
+    part = next(one for one in told(Story(results)) if one.name == "words")
+    (listed,) = part.blocks
+    return {item.lead.removesuffix(":") for item in listed.items}
+
+
+def test_words_are_those_of_the_report():
+    """Catches a glossary of families and axes that the run does not have, and one that lacks some."""
+    everything = few()
+    words = glossary(everything)
+    assert {
+        "Baseline",
+        "Ensemble",
+        "FGSM training",
+        "Combinations",
+        "eps",
+        "ROC, AUROC",
+        "Holm",
+    } <= words
+    assert not {"CutOut", "MixUp", "Large"} & words  # none of these five models is one
+    clean = replace(
+        everything, rows=tuple(r for r in everything.rows if r.axis == "clean"), ledger=()
+    )
+    assert not {"eps", "OOD", "Corruption", "Confidence", "Envelope"} & glossary(clean)

@@ -115,5 +115,10 @@ def reliability(deck: Deck) -> alt.TopLevelMixin:
             columns=5,
             spacing=14,
         )
+        .properties(
+            title=under(
+                "below the dashes: over-confident; size: number of images; pale: fewer than ten"
+            )
+        )
         .transform_filter(SHOWN)  # before the panels are laid out: none stays empty
     )

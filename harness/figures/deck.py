@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 IN_DISTRIBUTION = "id"
-CLAIM = 80  # characters of a claim on one line of a figure
+NORMS = {"linf": "L-inf", "l2": "L2", "l1": "L1"}
+SEEN = 0.00005  # half a hundredth of a point: a smaller difference is a dot on zero
+CLAIM = 62  # characters of a claim on one line of a figure
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,10 @@ class Deck:
         """How people call a split, detector or attack."""
         return self._titles.get(name) or name.replace("_", " ")
 
+    def spelt(self, words: str) -> str:
+        """A line of the ledger with norms, detectors and sets as people call them."""
+        return " ".join(self._titles.get(word) or NORMS.get(word, word) for word in words.split())
+
     @cached_property
     def _titles(self) -> dict[str, str]:
         run = self.results.run
@@ -126,9 +132,8 @@ def _robust(deck: Deck) -> list[Record]:
         parts = case_parts(row.case)
         if row.metric != "robust_accuracy" or parts["eps"] == "mean":
             continue
-        norm = {"linf": "L-inf", "l2": "L2", "l1": "L1"}[parts["norm"]]
         title = titles.get((parts["attack"], parts["norm"]), "worst of the attacks")
-        panel = f"{title}, {norm}"
+        panel = f"{title}, {NORMS[parts['norm']]}"
         found.append({**deck.record(row, percent=True), "eps": float(parts["eps"]), "panel": panel})  # fmt: skip
     curves = _curves(found)
     clean = [
@@ -250,11 +255,12 @@ def _ledger(deck: Deck) -> list[Record]:
     rows = deck.results.ledger
     told = [len({getattr(row, name) for row in rows}) > 1 for name in ("protocol", "model")]
     return [
-        {"row": " · ".join(filter(None, (row.what, row.b if row.a == "harness" else f"{row.a}, {row.b}", row.protocol * told[0], row.model * told[1]))),
+        {"row": " · ".join(filter(None, (deck.spelt(row.what), row.b if row.a == "harness" else f"{row.a}, {row.b}", row.protocol * told[0], row.model * told[1]))),
          "verdict": row.verdict, "value": _scaled(row.difference, 100), "low": _scaled(row.low, 100),
          "high": _scaled(row.high, 100), "why": row.explanation or row.verdict}
         for row in rows
         if row.difference is not None and row.verdict != "identical"
+        if max(abs(end or 0.0) for end in (row.difference, row.low, row.high)) >= SEEN
     ]  # fmt: skip
 
 

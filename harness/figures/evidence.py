@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
@@ -14,11 +14,23 @@ if TYPE_CHECKING:
     from harness.figures.deck import Deck
 
 
+LINE = 12  # height of a line of a claim
+
+
+def _raised(lines: int) -> dict[str, Any]:
+    """Labels of several lines start at the middle of their bar: lift each by half of what follows."""
+    lifts = [
+        {"test": rf"length(split(datum.label, '\n')) === {count}", "value": -LINE * (count - 1) / 2}
+        for count in range(2, lines + 1)
+    ]
+    return {"condition": lifts, "value": 0}
+
+
 @figure(
     "ledger",
     "Where two implementations differ",
-    "A line a comparison that is not identical: the paired difference in points with its 95 % "
-    "interval, in the colour of its verdict.",
+    "A line a comparison whose difference or interval can be seen at a hundredth of a point: the "
+    "paired difference in points with its 95 % interval, in the colour of its verdict.",
     "ledger",
 )
 def ledger(deck: Deck) -> alt.TopLevelMixin:
@@ -69,9 +81,10 @@ def findings(deck: Deck) -> alt.TopLevelMixin:
         scale=alt.Scale(domain=order, range=[VERDICTS[verdict] for verdict in order]),
         legend=alt.Legend(orient="bottom", title=None),
     )
+    lines = max((name.count("\n") for name in names), default=0) + 1
     axis = alt.Axis(
         title=None, ticks=False, domain=False, labelLimit=480, labelExpr=r"split(datum.label, '\n')",
-        labelLineHeight=11, labelFontSize=9,
+        labelLineHeight=LINE, labelOffset=_raised(lines),
     )  # fmt: skip
     return (
         alt.Chart(table("findings"))
@@ -84,5 +97,5 @@ def findings(deck: Deck) -> alt.TopLevelMixin:
             order="rank:Q",
             tooltip=[tip("finding:N", "finding"), tip("verdict:N", "verdict"), tip("count():Q", "comparisons")],
         )
-        .properties(width=220, height=alt.Step(26))
+        .properties(width=190, height=alt.Step(LINE * lines + 5))
     )  # fmt: skip

@@ -56,7 +56,7 @@ def _sets(deck: Deck) -> list[str]:
 def auroc_by_family(deck: Deck) -> alt.TopLevelMixin:
     """AUROC of one detector, a panel a set."""
     base = alt.Chart().transform_filter(f"datum.detector === detector && {SHOWN}")
-    scale = alt.Scale(zero=False)
+    scale = alt.Scale(zero=False, padding=5)
     axis = alt.Axis(title="AUROC → better", tickCount=5)
     tint = colour(deck)
     bars = base.mark_rule(strokeWidth=1.5).encode(
@@ -97,7 +97,7 @@ def ood_scores(deck: Deck) -> alt.TopLevelMixin:
     return (
         chart.mark_bar(fillOpacity=0.5, binSpacing=0)
         .encode(
-            x=alt.X("low:Q", bin="binned", axis=alt.Axis(title=None, tickCount=2, grid=False, labelOverlap=True, labelExpr=LARGE, labelFontSize=9)),
+            x=alt.X("low:Q", bin="binned", axis=alt.Axis(title="score → OOD", titleFontSize=9, titlePadding=3, tickCount=2, grid=False, labelOverlap=True, labelExpr=LARGE, labelFontSize=9)),
             x2="high:Q",
             y=alt.Y("share:Q", stack=None, axis=None),
             color=alt.Color("set:N", scale=look, legend=alt.Legend(orient="bottom", title=None)),
@@ -107,7 +107,7 @@ def ood_scores(deck: Deck) -> alt.TopLevelMixin:
         .facet(alt.Facet("detector:N", sort=[deck.title(name) for name in deck.detectors], title=None), columns=5, spacing=14)
         .resolve_scale(x="independent", y="independent")
         .add_params(model)
-        .properties(title=chosen("'scores of ' + model"))
+        .properties(title=chosen("'scores of ' + model + '; up: share of each set of images'"))
     )  # fmt: skip
 
 
@@ -132,7 +132,7 @@ def roc(deck: Deck) -> alt.TopLevelMixin:
             tooltip=[tip("model:N", "model"), tip("fpr:Q", "flagged", ".3f"), tip("tpr:Q", "caught", ".3f")],
         )
         .properties(width=270, height=250)
-        .facet(alt.Facet("set:N", sort=_sets(deck), title=None), columns=2)
+        .facet(alt.Facet("set:N", sort=_sets(deck), title=None), columns=2, spacing=28)
         .add_params(_detector(deck))
         .properties(title=chosen(_named(deck)))
     )  # fmt: skip

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from harness.results.summary import Column
 
 
+ACROSS = 4  # panels side by side: more than these are too small to read in a column of a paper
+
+
 def _form(column: Column) -> str:
     return ".2f" if column.percent else ".4f"
 
@@ -42,11 +45,14 @@ def _form(column: Column) -> str:
 def overview(deck: Deck) -> alt.TopLevelMixin:
     """A panel a ranked column of the summary, sharing the models as lines."""
     ranked = [column for column in deck.columns if column.ranked]
-    width = max(60, 560 // max(1, len(ranked)) - 14)
-    panels = [_panel(deck, column, width, first=place == 0) for place, column in enumerate(ranked)]
+    width = 520 // min(ACROSS, max(1, len(ranked))) - 28
+    panels = [
+        _panel(deck, column, width, first=place % ACROSS == 0)
+        for place, column in enumerate(ranked)
+    ]
     # One scale for all: a model whose number is void keeps its line in every panel.
     return (
-        alt.hconcat(*panels, spacing=10)
+        alt.concat(*panels, columns=ACROSS, spacing=10)
         .resolve_scale(y="shared", color="shared", shape="shared")
         .properties(
             title=under(
@@ -63,7 +69,7 @@ def _panel(
     arrow = "→ better" if column.better == "higher" else "← better"
     label = "datum.label" if column.percent else SHORT
     axis = alt.Axis(title=arrow, tickCount=3, labelOverlap=True, titleFontSize=9, labelExpr=label)
-    x = alt.X("value:Q", scale=alt.Scale(zero=False, nice=True), axis=axis)
+    x = alt.X("value:Q", scale=alt.Scale(zero=False, nice=True, padding=4), axis=axis)
     y = lines(deck, labels=first)
     base = alt.Chart(table("summary")).transform_filter(
         f"datum.column === {json.dumps(column.id)} && {SHOWN}"
@@ -71,7 +77,7 @@ def _panel(
     bars = base.mark_rule(strokeWidth=1.5).encode(
         y=y, x=x.copy(), x2="high:Q", color=colour(deck, legend=False)
     )
-    bars.encoding.x = alt.X("low:Q", scale=alt.Scale(zero=False, nice=True), axis=axis)
+    bars.encoding.x = alt.X("low:Q", scale=alt.Scale(zero=False, nice=True, padding=4), axis=axis)
     points = base.mark_point(size=38, strokeWidth=1.4, opacity=1).encode(
         y=y,
         x=x,
@@ -81,7 +87,7 @@ def _panel(
         tooltip=tips(column.title, _form(column)),
     )
     title = alt.TitleParams(
-        wrapped(column.title + unit, 11), anchor="middle", fontSize=10, offset=4
+        wrapped(column.title + unit, 14), anchor="middle", fontSize=10, offset=4
     )
     return alt.layer(bars, points).properties(width=width, height=alt.Step(ROW), title=title)
 
@@ -132,7 +138,7 @@ def trade_off(deck: Deck) -> alt.TopLevelMixin:
     return (
         alt.layer(across_bars, up_bars, points, below, above)
         .add_params(across, up)
-        .properties(width=560, height=380)
+        .properties(width=560, height=380, padding={"left": 5, "right": 16, "top": 5, "bottom": 5})
     )
 
 

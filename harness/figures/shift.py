@@ -23,8 +23,8 @@ def _corruptions(deck: Deck) -> list[str]:
 @figure(
     "corruption-map",
     "Accuracy by model and corruption",
-    "A line a model, a column a corruption, the accuracy in each cell; the darker a cell, the more "
-    "is lost. An empty cell has no number: the report says why.",
+    "A line a model, a column a corruption, the accuracy in each cell, in whole per cent; the darker "
+    "a cell, the more is lost. An empty cell has no number: the report says why.",
     "shift",
 )
 def corruption_map(deck: Deck) -> alt.TopLevelMixin:
@@ -41,11 +41,11 @@ def corruption_map(deck: Deck) -> alt.TopLevelMixin:
         color=alt.Color("value:Q", scale=scale, legend=legend), tooltip=[*tips("accuracy", ".2f"), "corruption:N"]
     )  # fmt: skip
     middle = (min(values) + 100) / 2
-    text = base.mark_text(fontSize=8).encode(
-        text=alt.Text("value:Q", format=".1f"),
+    text = base.mark_text(fontSize=10).encode(
+        text=alt.Text("value:Q", format=".0f"),
         color=alt.condition(f"datum.value < {middle:g}", alt.value("#fffffe"), alt.value("#101010")),
     )  # fmt: skip
-    return alt.layer(cells, text).properties(width=alt.Step(35), height=alt.Step(ROW + 1))
+    return alt.layer(cells, text).properties(width=alt.Step(25), height=alt.Step(ROW + 1))
 
 
 @figure(
@@ -64,7 +64,7 @@ def corruptions_by_family(deck: Deck) -> alt.TopLevelMixin:
     y = alt.Y(
         "corruption:N", sort=names, axis=alt.Axis(title=None, grid=True, ticks=False, domain=False)
     )
-    x = alt.X("value:Q", scale=alt.Scale(zero=False), title="accuracy (%)")
+    x = alt.X("value:Q", scale=alt.Scale(zero=False, padding=8), title="accuracy (%)")
     points = base.mark_point(size=42, strokeWidth=1.3, opacity=1).encode(
         x=x, y=y, color=colour(deck), shape=shape(deck), tooltip=[*tips("accuracy", ".2f"), "corruption:N"]
     )  # fmt: skip

@@ -6,13 +6,13 @@ of plain text; the renderers of `harness.report` escape them.
 
 from __future__ import annotations
 
-from harness.sections import axes, belief, method, summary, verdict
+from harness.sections import axes, belief, method, summary, verdict, words
 from harness.sections.blocks import Section
 from harness.sections.story import SECTIONS, Story, section
 
 ORDER = (
     "verdict", "summary", "trade-offs", "adversarial", "shift", "ood", "calibration", "findings", "ledger",
-    "flags", "examples", "method", "reproduce", "missing",
+    "flags", "examples", "method", "words", "reproduce", "missing",
 )  # fmt: skip
 
 
@@ -35,4 +35,5 @@ __all__ = [
     "summary",
     "told",
     "verdict",
+    "words",
 ]

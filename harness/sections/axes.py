@@ -115,7 +115,7 @@ def ood(story: Story) -> list[Block]:
         *story.chart("auroc-by-family", f"AUROC of the {headline} score with 95 % intervals."),
         *(Detail(f"AUROC of every detector on {deck.title(name)}", (table,)) for name, table in zip(deck.sets, tables, strict=True)),
         *story.chart("roc", f"ROC curves of the {headline} score."),
-        *story.chart("ood-scores", "Scores on the test images and on the OOD sets, one model."),
+        *story.chart("ood-scores", "Scores that one model gives the test images and the OOD sets: to the right, more likely OOD; up, the share of the images of each set."),
         *story.images("ood"),
     ]  # fmt: skip
 

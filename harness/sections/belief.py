@@ -19,7 +19,7 @@ from harness.sections.blocks import (
 from harness.sections.story import Story, section
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from harness.results.run import CheckFacts, Flag
     from harness.results.verdicts import Finding, LedgerRow
@@ -131,25 +131,35 @@ def ledger(story: Story) -> list[Block]:
         return []
     lead = f"{len(rows)} comparisons of two implementations of the same thing: {_counted([row.verdict for row in rows])}."
     heads = (
-        Column("What"), Column("A"), Column("B"), Column("Verdict"), Column("Model"), Column("Protocol", "Lockstep: same start, steps and batches. Native: as users call it."),
+        Column("What"), Column("A"), Column("B"), Column("Verdict"), Column("Why"), Column("Model"), Column("Protocol", "Lockstep: same start, steps and batches. Native: as users call it."),
         Column("Difference", "Paired difference A - B of the headline quantity, in points, with its 95 % interval."),
-        Column("Agree, %", "Share of images with the same outcome."), Column("Largest", "Largest absolute difference of the outputs."), Column("n"), Column("Why"),
+        Column("Agree, %", "Share of images with the same outcome."), Column("Largest", "Largest absolute difference of the outputs."), Column("n"),
     )  # fmt: skip
-    open_ = tuple(_line(row) for row in rows if row.verdict not in ("identical", "equivalent"))
+    spelt = story.deck.spelt
+    open_ = tuple(
+        _line(row, spelt) for row in rows if row.verdict not in ("identical", "equivalent")
+    )
     table = Table(
-        "ledger-all", "The whole ledger.", heads, tuple(_line(row) for row in rows), filterable=True
+        "ledger-all",
+        "The whole ledger.",
+        heads,
+        tuple(_line(row, spelt) for row in rows),
+        filterable=True,
     )
     short = Table("ledger-open", "What is neither identical nor equivalent.", heads, open_)
     return [
         Paragraph(lead),
         *([short] if open_ else []),
-        *_envelope(rows),
-        *story.chart("ledger", "Paired differences of all comparisons that are not identical."),
+        *_envelope(rows, spelt),
+        *story.chart(
+            "ledger",
+            "Paired differences in points, of the comparisons that differ, or whose interval reaches, beyond half a hundredth of a point.",
+        ),
         Detail(f"All {len(rows)} comparisons", (table,)),
     ]
 
 
-def _envelope(rows: Sequence[LedgerRow]) -> list[Block]:
+def _envelope(rows: Sequence[LedgerRow], spelt: Callable[[str], str]) -> list[Block]:
     """How far each implementation is behind the strongest outcome over all: whom to trust."""
     behind: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
     for row in rows:
@@ -163,7 +173,7 @@ def _envelope(rows: Sequence[LedgerRow]) -> list[Block]:
         return []
     heads = (Column("What"), Column("Protocol"), *(Column(name) for name in names))
     lines = tuple(
-        (Text(what), Text(protocol), *(_share(found.get(name, {})) for name in names))
+        (Text(spelt(what)), Text(protocol), *(_share(found.get(name, {})) for name in names))
         for (what, protocol), found in behind.items()
     )
     caption = (
@@ -179,13 +189,13 @@ def _share(models: Mapping[str, float]) -> Number:
     return Number(100 * sum(models.values()) / len(models), digits=1)
 
 
-def _line(row: LedgerRow) -> tuple[Cell, ...]:
+def _line(row: LedgerRow, spelt: Callable[[str], str]) -> tuple[Cell, ...]:
     why = ": ".join(part for part in (row.deviation, row.explanation) if part)
     agree = None if row.agreement is None else 100 * row.agreement
     points = [None if part is None else 100 * part for part in (row.difference, row.low, row.high)]
     return (
-        Text(row.what), Text(row.a), Text(row.b), Text(row.verdict, TONES.get(row.verdict, "plain")), Text(row.model), Text(row.protocol),
-        Number(*points, digits=2, signed=True), Number(agree), Text("–" if row.largest is None else f"{row.largest:.2g}"), Text(f"{row.n:,}"), Text(why),
+        Text(spelt(row.what)), Text(row.a), Text(row.b), Text(row.verdict, TONES.get(row.verdict, "plain")), Text(why), Text(row.model), Text(row.protocol),
+        Number(*points, digits=2, signed=True), Number(agree), Text("–" if row.largest is None else f"{row.largest:.2g}"), Text(f"{row.n:,}"),
     )  # fmt: skip
 
 
@@ -245,7 +255,7 @@ def _check(check: CheckFacts, level: str, flags: Sequence[Flag]) -> Detail:
     ))  # fmt: skip
     table = Table(f"check-{check['id']}", f"Where {check['id']} was raised.", heads, rows)
     return Detail(
-        f"{check['id']} {level}: {check['title']} (raised {_times(len(found))})",
+        f"{check['id']} {level}: {check['title']} (raised {_times(max(len(found), check['cells']))})",
         (words, table),
     )
 

@@ -107,10 +107,12 @@ def _attacks(story: Story) -> list[Block]:
          Text(one["knowledge"]), Text(one["goal"]), Text("yes" if one["headline"] else "no"), Text(_plain(one["params"])))
         for one in attacks
     )  # fmt: skip
-    told = {one["title"]: one.get("summary", "") for one in attacks}
+    told: dict[str, dict[str, None]] = {}  # variants of one attack share a line
+    for one in attacks:
+        told.setdefault(one.get("summary", ""), {})[one["title"]] = None
     notes = (
         "Pixels stay in [0, 1]; success is judged by our own forward pass, never by the attack. A step size by rule is 2.5 eps / steps.",
-        *(f"{title}: {summary}" for title, summary in told.items() if summary),
+        *(f"{', '.join(titles)}: {summary}" for summary, titles in told.items() if summary),
     )  # fmt: skip
     return [
         Table("attacks", "The attacks, with the parameters that ran.", heads, rows, notes=notes)
@@ -166,7 +168,9 @@ def _times(story: Story) -> list[Block]:
         f"{kind} {seconds:.0f}"
         for kind, seconds in sorted(times.items(), key=lambda item: -item[1])
     )
-    return [Paragraph(f"{text}.", "Core-seconds by kind of job.")]
+    cached = any(job["cached"] for job in story.run["jobs"].values())
+    rest = "; what had been done before is not counted" if cached else ""
+    return [Paragraph(f"{text}{rest}.", "Core-seconds of this run by kind of job.")]
 
 
 @section("reproduce", "How to reproduce")

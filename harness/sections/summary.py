@@ -76,7 +76,8 @@ def _pareto(story: Story) -> list[Block]:
         "good in every ranked column and better in one. This goes by the values; the last column of the table asks "
         "for a difference beyond its interval in every column."
     )
-    text += f" {left_out} with a void or missing number take no part." if left_out else ""
+    many = "One model takes" if left_out == 1 else f"{left_out} models take"
+    text += f" {many} no part: a number of it is void or missing." if left_out else ""
     lead = Paragraph(text, "Pareto front.")
     return [lead, _dominated(story, beaten)] if beaten else [lead]
 

@@ -24,6 +24,7 @@ def verdict(story: Story) -> list[Block]:
         *_best(story),
         *_trades(story),
         *_seeds(story),
+        Paragraph("What a word means (eps, Holm, AUROC) stands near the end, under Words."),
     ]
 
 

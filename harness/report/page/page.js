@@ -69,8 +69,9 @@
     if (spec.facet) {
       const room = width - 50 - (spec.spec.height.step ? 110 : 0);
       spec.columns = Math.max(1, Math.min(spec.columns, Math.floor(room / (spec.spec.width + 42))));
-      if (spec.columns > 1) spec.spec.width = Math.min(Math.floor(room / spec.columns) - 42, 1.5 * spec.spec.width);
-    } else if (spec.hconcat) {
+      if (spec.columns === 1) spec.spec.width = Math.min(room, spec.spec.width);
+      else spec.spec.width = Math.min(Math.floor(room / spec.columns) - 42, 1.5 * spec.spec.width);
+    } else if (spec.hconcat || spec.concat) {
       stacked(spec, width);
     } else if (spec.height.step && typeof spec.width === "number") {
       let room = 0; // a chart with a line a name can't fit itself: the names' room is taken off
@@ -88,7 +89,8 @@
     if (key === "title" && typeof value === "string" && value.length > 34) node[key] = value.match(/.{1,34}(?:\s|$)/g);
     if (key !== "labelLimit" || value <= 150) return;
     if ((node.labelExpr || "").startsWith("split(")) {
-      Object.assign(node, { labelExpr: "split(datum.label, '  ')[0]", labelLimit: 40 });
+      Object.assign(node, { labelExpr: "split(datum.label, '  ')[0]", labelLimit: 40, labelOffset: 0 });
+      spec.height.step = 24;
     } else if (value >= 400) {
       Object.assign(node, { labelExpr: "split(datum.label, ' \u00b7 ')", labelFontSize: 9, labelLimit: 185 });
       spec.height.step = 24;
@@ -98,14 +100,17 @@
   }
   // Panels side by side wrap where there is no room; the first of each line keeps its labels.
   function stacked(spec, width) {
-    const inner = spec.hconcat[0].width + 26;
-    const columns = Math.max(1, Math.min(spec.hconcat.length, Math.floor((width - 130) / inner)));
-    if (columns < spec.hconcat.length) {
-      spec.hconcat.forEach((panel, place) => {
-        if (place % columns === 0) walk(panel, (node, key) => { if (key === "labels") node[key] = true; });
-      });
-    }
-    spec.concat = spec.hconcat;
+    const panels = spec.hconcat || spec.concat;
+    const room = width - 130;
+    const least = panels.length > 3 ? 2 : 1; // many small panels stand two by two on a phone, too
+    const fit = Math.max(least, Math.min(panels.length, Math.floor(room / (panels[0].width + 26))));
+    const columns = Math.ceil(panels.length / Math.ceil(panels.length / fit)); // lines of equal length
+    const each = Math.floor(room / columns) - 26;
+    panels.forEach((panel, place) => {
+      panel.width = Math.min(each, Math.floor(1.6 * panel.width));
+      walk(panel, (node, key) => { if (key === "labels") node[key] = place % columns === 0; });
+    });
+    spec.concat = panels;
     spec.columns = columns;
     delete spec.hconcat;
   }
