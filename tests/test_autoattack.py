@@ -1,5 +1,7 @@
 """AutoAttack through the harness is the official AutoAttack, and its namesakes are not."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,8 @@ from harness.core.rng import global_state
 from harness.core.threat import Threat
 from harness.crosscheck import attacks
 from harness.crosscheck.verdicts import Subject, pairs, settle
+from harness.plan import expand
+from harness.suite import load
 
 pyautoattack = pytest.importorskip("pyautoattack")
 NETS = {"baseline": standard, "PGD-trained": robust}
@@ -139,3 +143,16 @@ def test_a_namesake_keeps_its_own_settings_unless_all_share_them():
     ran, rows = compared(budget, {"steps": 12, "rescale": False, "step_size": 0.2})
     assert not any(one.own for one in ran)
     assert all(row.deviation not in ("T1", "T1c") for row in rows)
+
+
+def test_its_cost_is_told_in_minutes():
+    """A job of the shipped suite takes 150 to 330 seconds of a core. Catches one told by its steps."""
+    plan = expand(
+        load(Path(__file__).parent.parent / "suites" / "autoattack.yaml"),
+        fingerprint=lambda use: use.name,
+        size=lambda _use, part: {"train": 1200, "val": 97, "test": 500}[part],
+        classes=tuple("0123456789"),
+    )
+    told = [job.cost for job in plan.jobs if job.kind == "crosscheck"]
+    assert len(told) == 4
+    assert all(100 < seconds < 500 for seconds in told)

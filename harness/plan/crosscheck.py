@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 STARTS = (False, True)  # from x itself, and from a random point
 ASCENTS = 19  # of AutoAttack: APGD on the cross-entropy, nine targets each of APGD-T and FAB-T
+CALL = 256  # images: a pass of fewer takes as long, with what a library does about it
 
 
 def crosschecked(draft: Draft) -> None:
@@ -86,20 +87,22 @@ def _attacked(
         inputs=inputs | {"split": digest_of(reference)},
         needs=needs,
         plugs=[("attack", plug.name) for plug in plugs],
-        # an attack for the smallest perturbation takes an image, a class and a constant at a time
-        seconds=(20 if minimise else 1)
-        * len(plugs)
-        * cost.attack(spec, {"steps": _passes(concept, check)}, 1, count),
+        seconds=len(plugs) * _seconds(spec, concept, check, count, minimise=minimise),
         group=inputs["model"],
     )
 
 
-def _passes(concept: Use, check: Crosscheck) -> int:
-    """How often one implementation takes an image that stands firm through the network."""
+def _seconds(
+    spec: ModelSpec, concept: Use, check: Crosscheck, count: int, *, minimise: bool
+) -> float:
+    """Expected seconds of one implementation."""
     asked = {"steps": check.steps, "queries": check.queries, **concept.params}
     if concept.name == "autoattack":
-        return ASCENTS * asked["steps"] + asked["queries"]
-    return asked["queries" if concept.name == "square" else "steps"]
+        passes = ASCENTS * asked["steps"] + asked["queries"]
+        return cost.attack(spec, {"steps": passes}, 1, max(count, CALL))
+    passes = asked["queries" if concept.name == "square" else "steps"]
+    # an attack for the smallest perturbation takes an image, a class and a constant at a time
+    return (20 if minimise else 1) * cost.attack(spec, {"steps": passes}, 1, count)
 
 
 def _calibration_compared(draft: Draft, spec: ModelSpec) -> None:
