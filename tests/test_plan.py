@@ -1,5 +1,6 @@
 """Plans: what a digest depends on, and what it must not depend on."""
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from harness import api
 from harness.attacks.gradients import fastest
 from harness.core.errors import DataError, ModelError
 from harness.core.types import Use, digest_of
-from harness.plan import changes, code_digest, estimate, expand
+from harness.plan import changes, code_digest, cost, estimate, expand
 from harness.plan.digests import identity
 from harness.suite import Suite, load
 from harness.terminal import power_line
@@ -164,6 +165,56 @@ def test_code_reaches_through_imports(tmp_path, monkeypatch):
     assert {"harness.attacks.runner", "harness.core.threat", "harness.jobs.bench"} <= seen
     assert "harness.report" not in seen
     assert code_digest(["harness.jobs.attack"]) != code_digest(["harness.jobs.train"])
+
+
+def test_costs_keep_proportion():
+    """Catches a price that forgets steps, members, budgets, or what the attack in training takes."""
+    price = {job.title: job.cost for job in planned(load(SUITES / "full.yaml", data="digits")).jobs}
+    pgd = {
+        name: price[f"attack {name} with pgd linf"] for name in ("Baseline", "Ensemble 5", "Large")
+    }
+    assert pgd["Ensemble 5"] == pytest.approx(5 * pgd["Baseline"])
+    assert 1.5 * pgd["Baseline"] < pgd["Large"] < 4 * pgd["Baseline"]
+    assert 5 < pgd["Baseline"] / price["attack Baseline with fgsm linf"] < 40
+    assert price["train PGD training 0.1"] == pytest.approx(6 * price["train Baseline"])
+    assert price["train CutOut then PGD"] == pytest.approx(3.5 * price["train Baseline"])
+    assert price["train FGSM training 0.1"] == pytest.approx(2 * price["train Baseline"])
+    odin, softmax = (price[f"score Baseline with {name}"] for name in ("pytorch_ood/odin", "msp"))
+    assert odin > 10 * softmax  # ODIN asks the network again; the others have what is stored
+
+
+def test_more_steps_queries_and_budgets_cost_more():
+    """Catches a price that forgets one of them; twice the steps take nearly twice as long."""
+    spec = load(SUITES / "full.yaml", data="digits").models[0]
+    forty, eighty = (cost.attack(spec, {"steps": steps}, 8, 100) for steps in (40, 80))
+    assert 1.9 < eighty / forty < 2
+    assert cost.attack(spec, {"steps": 40, "restarts": 5}, 8, 100) > 4.9 * forty
+    assert cost.attack(spec, {"steps": 40, "arithmetic": "bfloat16"}, 8, 100) < forty
+    assert cost.attack(spec, {"steps": 40}, 15, 100) == pytest.approx(
+        forty * 4 / math.log2(9), rel=0.01
+    )
+    assert cost.attack(spec, {"queries": 1000}, 1, 10) > 1.9 * cost.attack(
+        spec, {"queries": 500}, 1, 10
+    )
+    assert cost.attack(spec, {}, 8, 100) > cost.attack(spec, {}, 1, 100)
+    assert cost.forward(spec, 200) == 2 * cost.forward(spec, 100)
+
+
+def test_no_digest_knows_of_costs(monkeypatch):
+    """Catches a store that goes cold because an estimate was mended."""
+    from harness.plan import digests as room
+
+    suite = load(SUITES / "full.yaml", data="digits")
+    before = planned(suite).jobs
+    monkeypatch.setattr(cost, "PASS", 7.0)
+    monkeypatch.setattr(cost, "FORWARD", 7.0)
+    after = planned(suite).jobs
+    assert [job.digest for job in after] == [job.digest for job in before]
+    assert sum(job.cost for job in after) > sum(job.cost for job in before)
+    jobs = {
+        f"harness.jobs.{path.stem}" for path in (SUITES.parent / "harness" / "jobs").glob("*.py")
+    }
+    assert "harness.plan.cost" not in room._closure(frozenset(jobs - {"harness.jobs.__init__"}))
 
 
 def test_estimate_is_graham_s_rule(tmp_path):

@@ -1,7 +1,10 @@
 """Expected seconds of a job on one core: to start the longest first, and to say how long it takes.
 
-Rough on purpose. The constants were measured with LeNet-5 (16-32-128 channels, 28 x 28) on one core
-of a server processor; they order jobs well and are within a factor of two elsewhere.
+The unit is the pass: one 28 x 28 image through LeNet-5 with 16 and 32 filters and 128 hidden units
+(2.2 MFLOP), forward and back. The few constants below were taken from the times that 2,000 jobs of
+suites/full.yaml on MNIST and digits recorded, on one core of a 2-core server processor (AMD EPYC,
+AVX-512 and bfloat16) that other work shared. A job costs its passes times a constant; on another
+machine all move together, so that the order stays right. No digest knows of them.
 """
 
 from __future__ import annotations
@@ -16,12 +19,16 @@ if TYPE_CHECKING:
 
     from harness.suite import ModelSpec
 
-TRAIN_STEP = 6e-5  # seconds an image: forward, backward and update
-GRADIENT = 4e-5  # seconds an image: forward and backward with respect to the input
-FORWARD = 1.5e-5  # seconds an image
-LARGE = 4.0  # the large network against the small one
-DETECTOR = {"pytorch_ood/knn": 6e-4, "pytorch_ood/odin": 1e-4}  # seconds an image
-OTHER_DETECTOR = 2e-5
+PASS = 1.5e-4  # seconds: forward and backward in float32, in training, attack or detector
+FORWARD = 5e-5  # seconds: forward alone, with reading the image and keeping logits and features
+SEARCH_PASS = 5.5e-5  # the same two in an attack's own arithmetic; the mean over images of which
+SEARCH_QUERY = 3e-5  # many fall early and leave the batch
+JUDGED = 2 * FORWARD  # seconds an image and budget: before an attack and after it
+LARGE = (
+    2.5  # passes of the large network in those of the small one: 1.8 (attacks) to 3.2 (training)
+)
+DETECTOR = {"pytorch_ood/knn": 1.5e-4, "pytorch_ood/odin": PASS + JUDGED}  # seconds an image
+OTHER_DETECTOR = 1e-5  # of stored features and logits
 
 
 def numerics(device: str) -> dict[str, Any]:
@@ -46,14 +53,13 @@ def _width(spec: ModelSpec) -> float:
 
 
 def training(spec: ModelSpec, images: int) -> float:
-    """Seconds to train a network."""
-    step = TRAIN_STEP
+    """Seconds to train a network: a pass an image and epoch, and one for each step of an attack."""
+    passes = 1.0
     for use in spec.train:
         if "eps" in use.params:
             portion = float(use.params.get("portion", 1.0))
-            steps = int(use.params.get("steps", 5 if use.name == "pgd" else 1))
-            step += GRADIENT * steps * portion
-    return spec.training.epochs * images * step * _width(spec)
+            passes += portion * int(use.params.get("steps", 5 if use.name == "pgd" else 1))
+    return spec.training.epochs * images * passes * PASS * _width(spec)
 
 
 def forward(spec: ModelSpec, images: int) -> float:
@@ -62,13 +68,21 @@ def forward(spec: ModelSpec, images: int) -> float:
 
 
 def attack(spec: ModelSpec, use: Mapping[str, Any], budgets: int, images: int) -> float:
-    """Seconds to attack at a list of budgets; bisection looks at log2 of them."""
-    searches = math.log2(budgets + 1)
-    steps = use.get("steps") or use.get("queries") or 1
+    """Seconds to attack at a list of budgets.
+
+    One gradient serves a single step at every budget; a longer search bisects, and looks at log2
+    of them.
+    """
     restarts = max(1, int(use.get("restarts") or 1))
-    return images * searches * float(steps) * restarts * GRADIENT * _width(spec)
+    fast = use.get("arithmetic") not in (None, "plain")
+    if queries := use.get("queries"):
+        each = int(queries) * (SEARCH_QUERY if fast else FORWARD)
+    else:
+        each = int(use.get("steps") or 0) * (SEARCH_PASS if fast else PASS)
+    looks = math.log2(budgets + 1) if each else budgets
+    return images * (PASS + looks * (JUDGED + restarts * each)) * _width(spec)
 
 
 def detector(spec: ModelSpec, name: str, images: int) -> float:
-    """Seconds to fit a detector and score."""
-    return images * (FORWARD + DETECTOR.get(name, OTHER_DETECTOR)) * _width(spec)
+    """Seconds to fit a detector and score; what it needs of the network is stored or costs passes."""
+    return images * DETECTOR.get(name, OTHER_DETECTOR) * _width(spec)
