@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from harness.plan.cost import MACHINE
 from harness.progress import left_text
 from harness.statistics import detectable_difference, least_discordance, least_samples
 
@@ -53,7 +54,8 @@ def show_plan(
         console.print(_by_kind(plan, states))
     ahead = sum(state != "cached" for state in states.values())
     took = left_text(seconds).removesuffix(" left") or "nothing"
-    console.print(f"{len(plan.jobs)} jobs, {ahead} to do; about {took} with {workers} workers")
+    about = f"about {took} with {workers} workers on {MACHINE}"
+    console.print(f"{len(plan.jobs)} jobs, {ahead} to do; {about}", soft_wrap=True)
     if plan.suite.attack_images:
         console.print(power_line(plan.suite.attack_images), soft_wrap=True)
 

@@ -2,9 +2,9 @@
 
 The unit is the pass: one 28 x 28 image through LeNet-5 with 16 and 32 filters and 128 hidden units
 (2.2 MFLOP), forward and back. The few constants below were taken from the times that 2,000 jobs of
-suites/full.yaml on MNIST and digits recorded, on one core of a 2-core server processor (AMD EPYC,
-AVX-512 and bfloat16) that other work shared. A job costs its passes times a constant; on another
-machine all move together, so that the order stays right. No digest knows of them.
+suites/full.yaml on MNIST and digits recorded, on two cores of an AMD EPYC (AVX-512 with bfloat16)
+that other work shared. A job costs its passes times a constant; on another machine all move
+together, so that the order stays right. No digest knows of them.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     from harness.suite import ModelSpec
 
+MACHINE = "server cores with AVX-512"
+
 PASS = 1.5e-4  # seconds: forward and backward in float32, in training, attack or detector
 FORWARD = 5e-5  # seconds: forward alone, with reading the image and keeping logits and features
 SEARCH_PASS = 5.5e-5  # the same two in an attack's own arithmetic; the mean over images of which
 SEARCH_QUERY = 3e-5  # many fall early and leave the batch
 JUDGED = 2 * FORWARD  # seconds an image and budget: before an attack and after it
-LARGE = (
-    2.5  # passes of the large network in those of the small one: 1.8 (attacks) to 3.2 (training)
-)
+LARGE = 2.5  # small networks in the time of the large one: 1.8 in attacks, 3.2 in training
 DETECTOR = {"pytorch_ood/knn": 1.5e-4, "pytorch_ood/odin": PASS + JUDGED}  # seconds an image
 OTHER_DETECTOR = 1e-5  # of stored features and logits
 
