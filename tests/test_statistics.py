@@ -699,6 +699,18 @@ def test_the_upper_end_is_where_the_test_turns(kind):
     assert UPPER / 8 < (drawn <= found.value).mean() < 5 * UPPER
 
 
+def test_noise_alone_does_not_shape_the_upper_end():
+    """Gaps no larger than noise start from none; catches those seen, to which noise would add again."""
+    probs, labels = spread_out(1500, seed=6, by=0.0)
+    bins = _binned(probs, labels, 15)
+    assert np.square(bins.gaps / bins.error).sum() < len(bins.gaps)
+    found = statistics.binned_error(probs, labels, "ece")
+    even = np.where(bins.gaps >= 0, 1, -1) * bins.error * found.high / bins.error.sum()
+    right = np.random.default_rng(3).binomial(bins.count, bins.accuracy(even), (8000, len(even)))
+    drawn = bins.measure(bins.share * bins.confidence - right / bins.n, "ece")
+    assert (drawn <= found.value).mean() == pytest.approx(UPPER, abs=0.007)
+
+
 def test_the_lower_end_of_a_steady_error_is_that_of_the_mean_gap():
     """Over-confident in every bin, clearly: 3.5 % of a normal mean; noise of single bins is no matter."""
     probs, labels = spread_out(10_000)
