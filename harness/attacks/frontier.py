@@ -52,7 +52,7 @@ else:
     torch = Lazy("torch")
 
 Mode = Literal["bisect", "exact"]
-SHARD = 512  # samples that one thread takes through the whole search; results do not mix them
+SHARD = 256  # at most, of samples that one thread takes through the whole search on their own
 OVERSHOOT = 1.02  # of a pilot step beyond the boundary of the linear model, as in DeepFool
 NUDGE = 1e-3  # of the largest budget, added to a pilot step so that it crosses the boundary
 HOPELESS = 1.5  # a pilot step this many times the largest budget ends the pilot for its sample
@@ -125,8 +125,8 @@ def find(
 ) -> Frontier:
     """The frontier of a model on some samples.
 
-    Shards of SHARD samples are independent, with their own streams of randomness, so that the
-    result is the same on one thread and on many; each runs on one thread.
+    Shards of equal size are independent, with their own streams of randomness, so that the result
+    is the same on one thread and on many; each runs on one thread.
 
     Args:
         model: the classifier.
@@ -148,7 +148,7 @@ def find(
     slopes = direction or search(model, x, hunt.arithmetic)
     shards = [
         _Shard(model, slopes, x[rows], y[rows], norm, budgets, hunt, (seed, index))
-        for index, rows in enumerate(batches(len(x), SHARD))
+        for index, rows in enumerate(batches(len(x), _even(len(x))))
     ]
     done = 0
     with _workers(len(shards)) as run:
@@ -157,6 +157,15 @@ def find(
             if progress is not None:
                 progress(done / len(shards))
     return _joined(shards, x, np.array([0.0, *budgets, np.inf]))
+
+
+def _even(samples: int) -> int:
+    """Samples in a shard, so that all are as large and none is larger than SHARD.
+
+    >>> [_even(samples) for samples in (0, 200, 300, 1000)]
+    [1, 200, 150, 250]
+    """
+    return max(-(-samples // max(-(-samples // SHARD), 1)), 1)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""One piece of work, done by us and by others in turns, in one process on one thread.
+"""One piece of work, done by us and by others in turns, in one process on the same threads.
 
 Rounds alternate, so that a machine that slows down slows all of them; a ratio is that of the
-medians. Processor time is what the table compares: wall time beside it says how busy the machine
-was. Everybody has one thread, ours and the peers' alike.
+medians. On one thread processor time is compared, and wall time beside it says how busy the machine
+was; on several it is wall time, which needs a quiet machine.
 """
 
 import statistics
@@ -48,10 +48,9 @@ class Entry:
         """(B,) mean robust accuracy over the rounds."""
         return np.mean([found.robust for found in self.found], axis=0)
 
-    @property
-    def seconds(self) -> float:
-        """Median processor time of a round."""
-        return statistics.median(self.busy)
+    def seconds(self, threads: int) -> float:
+        """Median time of a round: of the processor on one thread, of the wall's clock on several."""
+        return statistics.median(self.busy if threads == 1 else self.wall)
 
 
 @dataclass(frozen=True)
@@ -70,23 +69,23 @@ class Contest:
     peers: Mapping[str, Callable[[int], Found]]
     bars: Mapping[str, float]
 
-    def held(self, rounds: int) -> list[str]:
-        """Lines of the table, after that many rounds."""
+    def held(self, rounds: int, threads: int = 1) -> list[str]:
+        """Lines of the table, after that many rounds on so many threads."""
         ours = Entry(self.ours)
         peers = {name: Entry(work) for name, work in self.peers.items()}
         for seed in range(rounds):
             for entry in (ours, *peers.values()):
                 entry.run(seed)
-        return [self._line(ours, name, peer) for name, peer in peers.items()]
+        return [self._line(ours, name, peer, threads) for name, peer in peers.items()]
 
-    def _line(self, ours: Entry, name: str, peer: Entry) -> str:
+    def _line(self, ours: Entry, name: str, peer: Entry, threads: int) -> str:
         above = 100 * float((ours.robust - peer.robust).max())
         cells = [
             self.title,
             name,
-            f"{ours.seconds:.2f} ({statistics.median(ours.wall):.2f})",
-            f"{peer.seconds:.2f} ({statistics.median(peer.wall):.2f})",
-            f"**{peer.seconds / ours.seconds:.1f}**",
+            f"{statistics.median(ours.busy):.2f} ({statistics.median(ours.wall):.2f})",
+            f"{statistics.median(peer.busy):.2f} ({statistics.median(peer.wall):.2f})",
+            f"**{peer.seconds(threads) / ours.seconds(threads):.1f}**",
             f"{self.bars[name]:g}",
             f"{_gradients(ours):.1f} / {_gradients(peer):.1f}",
             _percent(ours.robust),
