@@ -39,7 +39,7 @@ class Pretend:
         status = "failed" if job.title in self.failing else "ok"
         artifact = Artifact(job.digest, status, "it broke" if status == "failed" else "", 1.0)
         self.store.write(job, artifact)
-        yield Report(worker, job.digest, "done", artifact=artifact)
+        yield Report(worker, job.digest, "done", artifact=artifact, memory=int(job.cost))
 
     def close(self) -> None: ...
 
@@ -80,6 +80,13 @@ def test_needs_come_first_and_the_longest_chain_starts_first(store):
     outcome, _ = run(jobs, executor)
     assert executor.order == ["train", "middle", "attack", "short"]
     assert (outcome.done, outcome.cached, outcome.failed, outcome.skipped) == (4, 0, {}, {})
+
+
+def test_the_largest_worker_is_told(store):
+    """Catches the last worker's memory in place of the largest, and one of an earlier run."""
+    jobs = [job("small", cost=5), job("large", cost=9), job("last", cost=2)]
+    assert run(jobs, Pretend(store, workers=2))[0].memory == 9
+    assert run(jobs, Pretend(store))[0].memory == 0
 
 
 def test_a_failure_is_recorded_and_the_rest_goes_on(store):

@@ -1,6 +1,7 @@
 """Whole runs, end to end, on the smallest study that has every axis."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -99,6 +100,9 @@ def test_results_do_not_depend_on_store_process_or_workers(finished, place):
     assert process.returncode == 0, said
     ours, theirs = (folder / "results.csv" for folder in (finished.folder, place / "b/tiny-digits"))
     assert ours.read_bytes() == theirs.read_bytes()
+    # The peak is a worker's own: the parent, and what it can ask of its children, has no torch.
+    told = json.loads((theirs.parent / "run.json").read_text())
+    assert told["memory"] > 2**28
 
 
 @pytest.mark.parametrize(("blow", "code"), [("SIGKILL", -9), ("SIGINT", 130)])

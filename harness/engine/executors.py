@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class Report:
         fraction: of the job that is done, for "progress".
         artifact: what came of it, for "done".
         reason: why the worker died, for "died".
+        memory: the most resident bytes that the worker has had, for "done".
     """
 
     worker: int
@@ -41,6 +43,7 @@ class Report:
     fraction: float = 0.0
     artifact: Artifact | None = None
     reason: str = ""
+    memory: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ class Inline:
         job = self.waiting.popleft()
         with one_thread():
             artifact = self._bench()(job)
-        yield Report(0, job.digest, "done", artifact=artifact)
+        yield Report(0, job.digest, "done", artifact=artifact, memory=peak_memory())
 
     def _bench(self) -> Callable[[Job], Artifact]:
         if self.perform is None:
@@ -151,7 +154,8 @@ class Processes:
         if kind == "progress":
             return Report(worker, job, "progress", fraction=content)
         del self.busy[worker]
-        return Report(worker, job, "done", artifact=content)
+        artifact, memory = content
+        return Report(worker, job, "done", artifact=artifact, memory=memory)
 
     def _bury(self, worker: int) -> Report:
         """Replace a worker that died; its job failed."""
@@ -193,7 +197,13 @@ def _work(pipe: Connection, place: Place) -> None:
                 job = pipe.recv()
             except EOFError:
                 return
-            pipe.send(("done", perform(job)))
+            artifact = perform(job)
+            pipe.send(("done", (artifact, peak_memory())))
+
+
+def peak_memory() -> int:
+    """The most resident bytes that this process has had; only it can tell."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def performer(place: Place, progress: Callable[[float], None]) -> Callable[[Job], Artifact]:

@@ -46,6 +46,7 @@ class Outcome:
         skipped: digest -> reason, for jobs that needed a failed one, or were not begun.
         seconds: wall time.
         compute: seconds of each job done now, by digest.
+        memory: the most resident bytes that one worker has had; 0 if no job was done.
     """
 
     done: int
@@ -54,6 +55,7 @@ class Outcome:
     skipped: Mapping[str, str]
     seconds: float
     compute: Mapping[str, float] = field(default_factory=dict[str, float])
+    memory: int = 0
 
 
 def pending(jobs: Iterable[Job], store: Store) -> list[Job]:
@@ -108,6 +110,7 @@ class _Schedule:
         self.failed: dict[str, str] = {}
         self.skipped: dict[str, str] = {}
         self.compute: dict[str, float] = {}
+        self.memory = 0
 
     def run(self) -> Outcome:
         started = time.perf_counter()
@@ -122,7 +125,9 @@ class _Schedule:
                 self.skipped.setdefault(digest, "not begun: a job failed before")
         seconds = time.perf_counter() - started
         done = len(self.compute)
-        return Outcome(done, self.cached, self.failed, self.skipped, seconds, self.compute)
+        return Outcome(
+            done, self.cached, self.failed, self.skipped, seconds, self.compute, self.memory
+        )
 
     def _assign(self) -> None:
         if self.fail_fast and self.failed:
@@ -155,6 +160,7 @@ class _Schedule:
             self.watcher.moved(report.worker, job, report.fraction)
             return
         del self.running[report.worker]
+        self.memory = max(self.memory, report.memory)
         artifact = report.artifact or Artifact(job.digest, "failed", report.reason)
         if report.artifact is None:
             self.store.write(job, artifact)

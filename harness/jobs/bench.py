@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Plain = Mapping[str, Any]
+Outputs = tuple[np.ndarray, np.ndarray | None]  # logits and features of a split
 DATASETS_KEPT = 4
 MODELS_KEPT = 12  # an ensemble of ten and two others
 SPLIT_BYTES = 2**28  # training images of MNIST and three test sets; others are soon read again
@@ -158,13 +159,16 @@ class Bench:
         that a split was read anew.
         """
         key = (canonical(dict(description)), split.digest)
-        logits, features = self._evidence.get(
-            key, lambda: gather(self.model(description), split, batch, self.device)
-        )
+
+        def look() -> Outputs:
+            seen = gather(self.model(description), split, batch, self.device)
+            return seen.logits, seen.features
+
+        logits, features = self._evidence.get(key, look)
         return Evidence(logits, features, split.x, split.y)
 
 
-def _own_bytes(seen: tuple[np.ndarray, np.ndarray | None]) -> int:
+def _own_bytes(seen: Outputs) -> int:
     return sum(array.nbytes for array in seen if array is not None)
 
 
@@ -173,9 +177,7 @@ def _shape(dataset: Dataset) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def gather(
-    model: Classifier, split: Split, batch: int, device: str
-) -> tuple[np.ndarray, np.ndarray | None]:
+def gather(model: Classifier, split: Split, batch: int, device: str) -> Evidence:
     """Logits and, where the model has them, features of a split."""
     import torch
 
@@ -190,4 +192,5 @@ def gather(
             inside = model.features(x)
             features.append(inside.cpu().numpy())
             logits.append(model.head(inside).cpu().numpy())
-    return np.concatenate(logits), np.concatenate(features) if features else None
+    joined = np.concatenate(features) if features else None
+    return Evidence(np.concatenate(logits), joined, split.x, split.y)

@@ -9,7 +9,7 @@ from harness.axes.adversarial import headline_budgets
 from harness.axes.view import Who
 from harness.core.registry import registry
 from harness.provenance.lineage import Made, lineage
-from harness.provenance.machine import hardware, peak_memory, revision, versions
+from harness.provenance.machine import hardware, revision, versions
 from harness.results.titles import attack_title, spelt
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def run(view: View, outcome: Outcome, made: Made) -> Run:
         "started": began.isoformat(timespec="seconds"),
         "seconds": made.seconds,
         "workers": made.workers,
-        "memory": peak_memory(),
+        "memory": outcome.memory,
         "times": _times(view, outcome),
         "jobs": lineage(view, outcome, made),
         "checks": [],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import resource
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,9 +61,3 @@ def revision() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return asked.stdout.strip() if asked.returncode == 0 else ""
-
-
-def peak_memory() -> int:
-    """Peak resident bytes of the largest worker, or of this process if it did the work."""
-    kinds = (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF)
-    return max(resource.getrusage(kind).ru_maxrss for kind in kinds) * 1024
