@@ -13,7 +13,7 @@ from harness.provenance.machine import hardware, revision, versions
 from harness.results.titles import attack_title, spelt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from harness.axes.view import View
     from harness.core.types import Artifact, Use
@@ -168,14 +168,25 @@ def _splits(view: View) -> Iterator[SplitFacts]:
         yield _split(view, reference, role, corruption or name)
 
 
+def drawn(takes: Sequence[int], n: int, seed: int) -> str:
+    """How `n` images were drawn, or "" for all: a draw of more than there are takes them all.
+
+    >>> drawn([1000, 200, 200], 200, 0)
+    '1,000 of them, stratified by class, seed 0 then 200 of them, stratified by class, seed 0'
+    >>> drawn([10_000], 1200, 0)
+    ''
+    """
+    real = [take for place, take in enumerate(takes) if take < min(takes[:place], default=take + 1)]
+    if real and real[-1] > n:
+        return ""
+    return " then ".join(f"{take:,} of them, stratified by class, seed {seed}" for take in real)
+
+
 def _split(view: View, reference: Mapping[str, Any], role: str, name: str) -> SplitFacts:
-    takes = reference["take"]
-    draw = " then ".join(
-        f"{n} of them, stratified by class, seed {reference['seed']}" for n in takes
-    )
+    n = view.plan.images.get(_key(reference), 0)
+    draw = drawn(reference["take"], n, reference["seed"])
     use = dict(reference["data"])
     plug = registry.get("data", use.pop("use"))
-    n = view.plan.images.get(_key(reference), 0)
     return {
         "role": role,
         "name": name,
