@@ -9,27 +9,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from harness.attacks.curve import pgd_curve
+from harness.attacks.curve import fgsm_curve, pgd_curve
 from harness.attacks.gradients import search, slope
 from harness.attacks.losses import DIRECTIONS
-from harness.attacks.runner import ATTACK_BATCH, batches, predict
 from harness.core.errors import InputError
 from harness.core.lazy import Lazy
 from harness.core.registry import registry
-from harness.core.threat import TINY, Threat, diameter, distance, per_row, uphill
+from harness.core.threat import TINY, distance, per_row, reach, uphill
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     import torch
 
     from harness.attacks.gradients import Arithmetic, Reduction, Search, Slope
     from harness.attacks.losses import Loss
-    from harness.core.threat import Norm
+    from harness.core.threat import Threat
     from harness.core.types import Classifier, Trace
 
     Report = Callable[[int, torch.Tensor, Slope], None]
@@ -70,39 +67,6 @@ class Climb:
             raise InputError(f"steps must be at least 1, got {self.steps}")
         if self.step_size is not None and not self.step_size > 0:
             raise InputError(f"step_size must be positive, got {self.step_size}")
-
-
-def fgsm_curve(
-    model: Classifier,
-    x: torch.Tensor,
-    y: torch.Tensor,
-    norm: Norm,
-    budgets: Sequence[float],
-    *,
-    seed: int,
-    progress: Callable[[float], None] | None = None,
-    **params: Any,  # noqa: ANN401 -- the parameters of the plug "fgsm"
-) -> tuple[np.ndarray, dict[str, float]] | None:
-    """Whom the plug `fgsm` breaks at each budget: from x itself, one gradient serves them all.
-
-    See `pgd_curve` for arguments and result; None with random starts, which differ by budget.
-    """
-    given = registry.get("attack", "fgsm").complete(params)
-    if given["restarts"]:
-        return None
-    divide = given["reduction"] == "mean"
-    broken = np.zeros((len(x), len(budgets)), dtype=bool)
-    for rows in batches(len(x), ATTACK_BATCH):
-        here, labels = x[rows], y[rows]
-        now = slope(model, here, labels, given["loss"], len(here) if divide else 1)
-        ahead = uphill(norm, here, now.gradient)
-        for at, eps in enumerate(budgets):
-            threat = Threat(norm, eps)
-            there = threat.project(here, here + reach(threat, here) * ahead)
-            broken[rows, at] = predict(model, there) != labels.cpu().numpy()
-        if progress is not None:
-            progress(rows.stop / len(x))
-    return broken, {"forwards": 1.0, "backwards": 1.0}
 
 
 @registry.register(
@@ -257,11 +221,6 @@ def mifgsm(
     """
     how = Climb(steps, step_size, loss, reduction, keep, decay)
     return climb(model, x, y, threat, how, starts(x, threat, restarts, rng, noise), trace)
-
-
-def reach(threat: Threat, x: torch.Tensor) -> float:
-    """The ball's radius, or the box's diameter where that is smaller."""
-    return min(threat.eps, diameter(threat.norm, x[0].numel()))
 
 
 def starts(

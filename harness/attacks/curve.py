@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from harness.attacks.frontier import Hunt, find
-from harness.attacks.gradients import Arithmetic, fastest, search
-from harness.attacks.runner import validate_samples
+from harness.attacks.gradients import Arithmetic, fastest, search, slope
+from harness.attacks.runner import ATTACK_BATCH, batches, predict, validate_samples
 from harness.core.lazy import Lazy
 from harness.core.registry import registry
-from harness.core.threat import Threat
+from harness.core.threat import Threat, reach, uphill
 from harness.core.types import Classifier
 
 if TYPE_CHECKING:
@@ -178,6 +178,39 @@ def pgd_curve(
     forwards = backwards + float(found.forwards.mean())
     broken = found.first_broken[:, None] <= np.array(budgets)
     return broken, {"forwards": forwards, "backwards": backwards}
+
+
+def fgsm_curve(
+    model: Classifier,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    norm: Norm,
+    budgets: Sequence[float],
+    *,
+    seed: int,
+    progress: Callable[[float], None] | None = None,
+    **params: Any,  # noqa: ANN401 -- the parameters of the plug "fgsm"
+) -> tuple[np.ndarray, dict[str, float]] | None:
+    """Whom the plug `fgsm` breaks at each budget: from x itself, one gradient serves them all.
+
+    See `pgd_curve` for arguments and result; None with random starts, which differ by budget.
+    """
+    given = registry.get("attack", "fgsm").complete(params)
+    if given["restarts"]:
+        return None
+    divide = given["reduction"] == "mean"
+    broken = np.zeros((len(x), len(budgets)), dtype=bool)
+    for rows in batches(len(x), ATTACK_BATCH):
+        here, labels = x[rows], y[rows]
+        now = slope(model, here, labels, given["loss"], len(here) if divide else 1)
+        ahead = uphill(norm, here, now.gradient)
+        for at, eps in enumerate(budgets):
+            threat = Threat(norm, eps)
+            there = threat.project(here, here + reach(threat, here) * ahead)
+            broken[rows, at] = predict(model, there) != labels.cpu().numpy()
+        if progress is not None:
+            progress(rows.stop / len(x))
+    return broken, {"forwards": 1.0, "backwards": 1.0}
 
 
 def _classifier(model: nn.Module | Classifier, x: np.ndarray | torch.Tensor) -> Classifier:

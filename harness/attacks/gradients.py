@@ -155,9 +155,9 @@ def keep_memory() -> None:
     """Let the process keep memory that it frees, up to 64 MiB, for what it allocates next.
 
     The GNU C library gives blocks above a threshold straight back to the system, and the next pass
-    pays for fresh pages: a tenth of an attack's time, a third of a training's. The threshold
-    follows the largest block of up to 32 MiB that was freed; this block is never touched, so it
-    costs nothing. Elsewhere it does nothing.
+    pays for fresh pages: a tenth of its time, and more on a busy machine. The threshold follows the
+    largest block of up to 32 MiB that was freed; this block is never touched, so it costs nothing.
+    Elsewhere it does nothing.
     """
     torch.empty(2**25 - 2**13, dtype=torch.uint8)
 

@@ -194,6 +194,11 @@ def diameter(norm: Norm, dimensions: int) -> float:
     return {"linf": 1.0, "l2": math.sqrt(dimensions), "l1": float(dimensions)}[norm]
 
 
+def reach(threat: Threat, x: torch.Tensor) -> float:
+    """The ball's radius, or the box's diameter where that is smaller."""
+    return min(threat.eps, diameter(threat.norm, x[0].numel()))
+
+
 def _project_l1(delta: torch.Tensor, eps: float | torch.Tensor) -> torch.Tensor:
     """Euclidean projection of each row on the l1 ball; `eps` is a number or (N, 1).
 

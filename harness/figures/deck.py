@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.types import case_parts
 from harness.results.summary import Column, columns, headline, is_difference, ood_sets
+from harness.results.titles import NORMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 IN_DISTRIBUTION = "id"
-NORMS = {"linf": "L-inf", "l2": "L2", "l1": "L1"}
 SEEN = 0.00005  # half a hundredth of a point: a smaller difference is a dot on zero
 CLAIM = 62  # characters of a claim on one line of a figure
 

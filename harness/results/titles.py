@@ -12,6 +12,8 @@ SPELT = {
     "react": "ReAct", "vim": "ViM",
 }  # fmt: skip
 
+NORMS = {"linf": "L-inf", "l2": "L2", "l1": "L1"}
+
 
 def spelt(name: str) -> str:
     """A name for people; that of a library goes into brackets.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from harness.results.titles import NORMS
 from harness.sections.blocks import Block, Bullets, Code, Column, Detail, Paragraph, Table, Text
 from harness.sections.story import Story, section
 
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from harness.results.run import JobFacts, SplitFacts
-
-NORMS = {"linf": "L-inf", "l2": "L2", "l1": "L1"}
 
 
 @section("examples", "What the training saw")

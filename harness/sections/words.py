@@ -35,7 +35,7 @@ OOD = {
 }
 CALIBRATION = {
     "Confidence": "the probability that the model gives to its answer.",
-    "ECE, RMS error": "the gap between confidence and accuracy, over 15 bins of confidence: mean, and root of the mean square.",
+    "ECE, RMS error": "the gap between confidence and accuracy, over bins of confidence: mean, and root of the mean square.",
     "Brier, NLL": "squared distance of the probabilities to the truth, and minus the logarithm of the true class's probability.",
     "Temperature scaling": "logits divided by one number, fitted on held-out images, to mend the confidence; answers stay.",
 }

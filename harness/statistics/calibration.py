@@ -20,7 +20,7 @@ this end errs on the far side.
 
 The tails are not equal. Noise only adds, so that the upper end of a small error hardly ever lies
 below the truth, and all misses are those of the lower end. On worlds that had no part in these choices
-(tests/simulations) both together hold 94 to 98 %: too much where the error is as small as its noise.
+(tests/simulations) both together hold 93 to 98 %: too much where the error is as small as its noise.
 """
 
 from __future__ import annotations
