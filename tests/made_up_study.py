@@ -94,7 +94,7 @@ def holding() -> dict[str, Latent]:
         up = 0.01 * (place + 1)
         world[name] = replace(
             plain, robust=0.3 + up, shift=0.9 + 2 * up, near=0.95 + up, far=0.96 + up,
-            gap=0.06 - up / 2, brier=0.02 - up / 3,
+            gap=0.06 - 0.6 * up, brier=0.02 - up / 3,
         )  # fmt: skip
     for place, name in enumerate(ATTACKED):
         down = 0.03 * (place % 3 + 1)

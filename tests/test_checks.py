@@ -44,7 +44,7 @@ REPORT: dict[str, Any] = {
 }  # fmt: skip
 AXIS: dict[str, Any] = {
     "identity": 0.97, "clean": 0.97, "noise_auroc": 0.99, "detector": "msp", "auroc": {"far": 0.95},
-    "ranges": {"far": (0.0, 1.0)}, "seen": {"id": 0.001}, "neighbours": 1e-6, "disordered": [], "ece": 0.03, "floor": 0.01, "ones": 0.0, "tied": 0.0,
+    "ranges": {"far": (0.0, 1.0)}, "seen": {"id": 0.001}, "neighbours": 1e-6, "disordered": [], "ece": 0.03, "ece_low": 0.02, "floor": 0.01, "ones": 0.0, "tied": 0.0,
 }  # fmt: skip
 TRAINING: dict[str, Any] = {
     "flags": {},
@@ -136,7 +136,7 @@ RAISED: list[tuple[str, dict[str, Any], str, str]] = [
     ("H82", {"ranges": {"far": (0.0, 255.0)}}, "FAIL", "scale"),
     ("H82", {"ranges": {"far": (0.0, 1 / 255)}}, "FAIL", "scale"),
     ("H82", {"seen": {"id": 0.9}}, "FAIL", "leaked"),
-    ("H83", {"ece": 0.005}, "INFO", "not distinguishable"),
+    ("H83", {"ece_low": 0.0}, "INFO", "not distinguishable"),
     ("H84", {"ones": 0.5}, "INFO", "exactly 1"),
     ("H85", {"tied": 0.5}, "WARN", "tied"),
     ("H86", {"neighbours": 0.2}, "FAIL", "fitted on test data"),

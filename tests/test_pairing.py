@@ -11,10 +11,11 @@ from sklearn.metrics import roc_auc_score
 
 from harness import metrics
 from harness.pairing import Columns, Gap, Samples, on_logits
-from harness.pairing.number import Aligned, align, binned_numbers, shared
+from harness.pairing.binned import binned_number
+from harness.pairing.number import Aligned, align, shared
 from harness.pairing.samples import blocks
 from harness.pairing.spread import (
-    BiasedDraws,
+    Bounded,
     Covariance,
     Proportions,
     _percentiles,
@@ -112,34 +113,6 @@ def test_resamples_have_as_many_images_and_are_those_of_every_call(rng):
 def test_percentiles_are_those_of_numpy(rng):
     drawn = rng.normal(size=2000)
     assert _percentiles(drawn) == pytest.approx(np.quantile(drawn, [0.025, 0.975]))
-
-
-def test_bias_moves_the_interval_and_never_leaves_the_value_outside(rng):
-    """Catches a percentile interval that takes the bootstrap's bias for the truth."""
-    noise = rng.normal(0, 0.1, size=2000)
-    draws, nothing = np.stack([1 + 0.05 + noise, np.zeros(2000)], axis=1), np.zeros(2)
-    gap = BiasedDraws(draws, np.array([0.05, 0.0]), nothing).gap(1.0, pair(0, 1))
-    assert (gap.low, gap.high) == pytest.approx((0.804, 1.196), abs=0.03)
-    far = BiasedDraws(draws, np.array([0.5, 0.0]), nothing).gap(1.0, pair(0, 1))
-    assert far.low < 0.5 < far.high == far.value
-    assert far.p == pytest.approx(2 * stats.norm.sf(5), rel=0.9)
-
-
-def test_slack_widens_downwards_only(rng):
-    """Catches an error that may be nothing made larger as well."""
-    draws, slack = rng.normal(1, 0.1, size=(2000, 2)), np.array([0.3, 0.0])
-    plain = BiasedDraws(draws, np.zeros(2), np.zeros(2)).gap(0.0, pair(0, 1))
-    first = BiasedDraws(draws, np.zeros(2), slack).gap(0.0, pair(0, 1))
-    second = BiasedDraws(draws, np.zeros(2), slack).gap(0.0, pair(1, 0))
-    assert (first.low, first.high) == pytest.approx((plain.low - 0.3, plain.high))
-    assert (second.low, second.high) == pytest.approx((-plain.high, -plain.low + 0.3))
-
-
-def test_slack_does_not_part_equal_outcomes(rng):
-    """Catches a run that differs from itself because its error may be nothing."""
-    draws = np.repeat(rng.normal(1, 0.1, size=(2000, 1)), 2, axis=1)
-    same = BiasedDraws(draws, np.zeros(2), np.full(2, 0.3)).gap(0.0, pair(0, 1))
-    assert same == Gap(0.0, 0.0, 0.0, 1.0)
 
 
 def test_one_image_is_no_difference():
@@ -347,37 +320,135 @@ def test_budgets_beyond_the_largest_attacked_are_not_measured(run):
     assert columns.auroc("msp", "nowhere").keys == ()
 
 
-def test_differences_of_binned_errors_are_those_of_a_plain_bootstrap(run):
-    """Catches counts of one model under the sums of another, and bins that do not move."""
-    columns, _, probs, labels = run
-    rng = np.random.default_rng(1)
-
-    def errors(metric, rows):
-        return [metric(values[rows], labels[rows]) for values in probs.values()]
-
-    for number, metric in zip(
-        columns.binned(15), (metrics.ece, metrics.rms_calibration_error), strict=True
-    ):
-        drawn = [np.subtract(*errors(metric, rng.integers(0, 400, 400))) for _ in range(1000)]
-        value = np.subtract(*errors(metric, np.arange(400)))
-        low, high = np.quantile(drawn, [0.025, 0.975]) - (np.mean(drawn) - value)
-        gap = number.gap({"one": 1, "two": -1})
-        assert gap.value == pytest.approx(value)
-        assert (gap.low, gap.high) == pytest.approx((low, high), abs=0.12 * (high - low))
+def test_errors_that_show_differ_as_a_plain_bootstrap_has_it(rng):
+    """Clear gaps alone, so that nothing is biased; catches a lost covariance (twice as wide) and its sign."""
+    confidence = np.repeat(rng.choice([0.55, 0.75, 0.95], 4000)[None], 2, axis=0)
+    luck = rng.random(4000)
+    right = luck < confidence - np.array([0.2, 0.15])[:, None]
+    for kind, metric in (("ece", metrics.ece), ("rms_calibration_error", metrics.rms_calibration_error)):  # fmt: skip
+        drawn = []
+        for _ in range(600):
+            rows = rng.integers(0, 4000, 4000)
+            drawn.append(np.subtract(*(metric(*told(confidence[k, rows], right[k, rows])) for k in (0, 1))))  # fmt: skip
+        gap = two(kind, confidence, right).gap({"a": 1, "b": -1})
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        assert (gap.low, gap.high) == pytest.approx((low, high), abs=0.15 * (high - low))
+        assert gap.low < 0.05 < gap.high
 
 
-def test_an_error_that_a_calibrated_model_shows_too_may_be_nothing(rng):
-    """Catches an interval that takes the bias of bins for an error: it covered 83 % of the time."""
-    covered = []
-    for _ in range(40):
-        confidence = 1 - 0.9 * rng.beta(0.5, 4, (1, 2, 500))
+def told(confidence, right):
+    """Probabilities and labels that say the same."""
+    return np.stack([confidence, 1 - confidence], 1), np.where(right, 0, 1)
+
+
+def two(kind, confidence, right):
+    """The number of models a and b."""
+    columns = {"confidence": confidence[None], "correct": right[None]}
+    return binned_number("E", kind, Aligned(("a", "b"), np.arange(right.shape[1]), columns), 15)
+
+
+@pytest.mark.parametrize("kind", ["ece", "rms_calibration_error"])
+def test_a_difference_to_a_calibrated_model_is_covered(kind):
+    """Catches square-and-add with the arm of an error that may be nothing squared: it misses 10 %."""
+    missed = []
+    for seed in range(80):
+        rng = np.random.default_rng(seed)
+        confidence = 1 - 0.9 * rng.beta(0.5, 4, (2, 500))
         right = rng.random(500) < confidence - np.array([0.0, 0.03])[:, None]
-        aligned = Aligned(
-            ("calibrated", "sure"), np.arange(500), {"confidence": confidence, "correct": right}
-        )
-        gap = binned_numbers(("ECE", "RMS"), aligned, 15)[0].gap({"sure": 1, "calibrated": -1})
-        covered.append(gap.low <= 0.03 <= gap.high)
-    assert np.mean(covered) > 0.93
+        gap = two(kind, confidence, right).gap({"b": 1, "a": -1})
+        missed.append(not gap.low <= 0.03 <= gap.high)
+    assert sum(missed) <= 5
+
+
+def test_equal_outcomes_have_the_same_error_however_small(rng):
+    """Catches a run that differs from itself because its error may be nothing, and rounding."""
+    confidence = np.repeat(1 - 0.9 * rng.beta(0.5, 4, (1, 500)), 3, axis=0)
+    right = np.repeat(rng.random((1, 500)) < confidence[0], 3, axis=0)
+    right[2, :30] = ~right[2, :30]
+    aligned = Aligned(("a", "b", "c"), np.arange(500), {"confidence": confidence[None], "correct": right[None]})  # fmt: skip
+    number = binned_number("E", "ece", aligned, 15)
+    assert number.gap({"a": 1, "b": -1}) == Gap(0.0, 0.0, 0.0, 1.0)
+    # a is in both families: b and c against a and b is c against a
+    whole, half = number.gap({"c": 1, "a": -1}), number.gap({"c": 0.5, "b": 0.5, "a": -1})
+    assert (2 * half.low, 2 * half.high) == pytest.approx((whole.low, whole.high))
+
+
+def test_a_saturated_model_that_is_always_right_can_be_compared(rng):
+    """Catches a correlation with an error that no image moves: 0 / 0."""
+    confidence = np.stack([np.ones(400), rng.uniform(0.5, 1, 400)])
+    right = np.stack([np.full(400, True), rng.random(400) < 0.4])
+    gap = two("ece", confidence, right).gap({"a": 1, "b": -1})
+    assert gap.low < gap.value < gap.high < -0.2
+
+
+def test_three_seeds_stand_apart_in_an_error(rng):
+    """The mean over seeds that share no luck is the surer; catches seeds that count as one."""
+    confidence = np.full((3, 2, 2000), 0.8)
+    right = rng.random((3, 2, 2000)) < np.array([0.6, 0.7])[:, None]
+    width = []
+    for seeds in (1, 3):
+        columns = {"confidence": confidence[:seeds], "correct": right[:seeds]}
+        number = binned_number("E", "ece", Aligned(("a", "b"), np.arange(2000), columns), 15)
+        assert number.spread is not None
+        gap = number.spread.gap(0.1, pair(0, 1))
+        width.append(gap.high - gap.low)
+    assert width[1] * np.sqrt(3) == pytest.approx(width[0], rel=0.1)
+
+
+# ---------------------------------------------------------------- square-and-add
+
+
+def bounded(centre, low, high, correlation=0.0):
+    matrix = np.full((len(centre),) * 2, correlation)
+    np.fill_diagonal(matrix, 1.0)
+    return Bounded(*map(np.array, (centre, low, high)), matrix, np.arange(len(centre)))
+
+
+def test_arms_are_squared_and_added():
+    """By hand, 0.5 - 0.3 with arms 0.03, 0.05 and 0.04, 0.06; catches each bound on the wrong side."""
+    gap = bounded([0.5, 0.3], [0.47, 0.26], [0.55, 0.36], 0.5).gap(0.2, pair(0, 1))
+    assert gap.low == pytest.approx(0.2 - np.sqrt(0.03**2 + 0.06**2 - 0.03 * 0.06))
+    assert gap.high == pytest.approx(0.2 + np.sqrt(0.05**2 + 0.04**2 - 0.05 * 0.04))
+    turned = bounded([0.5, 0.3], [0.47, 0.26], [0.55, 0.36], 0.5).gap(-0.2, pair(1, 0))
+    assert (turned.low, turned.high) == pytest.approx((-gap.high, -gap.low))
+
+
+def test_what_is_known_of_normal_estimates_is_left_as_it_is(rng):
+    """Symmetric bounds are the normal approximation, of families as well."""
+    root = rng.normal(size=(4, 4))
+    matrix = root @ root.T
+    error, weights = np.sqrt(np.diag(matrix)), np.array([0.5, 0.5, -0.7, -0.3])
+    centre = 100 + rng.normal(size=4)
+    half = stats.norm.ppf(0.975) * error
+    made = Bounded(centre, centre - half, centre + half, matrix / np.outer(error, error), np.arange(4))  # fmt: skip
+    value = float(weights @ centre)
+    expected, found = Covariance(matrix).gap(value, weights), made.gap(value, weights)
+    assert (found.low, found.high, found.p) == pytest.approx((expected.low, expected.high, expected.p))  # fmt: skip
+
+
+def test_an_error_that_may_be_nothing_is_added_whole():
+    """The lower bound 0 is sure: a - 0 has the upper end of a; catches squares, which fall short."""
+    gap = bounded([0.5, 0.02], [0.45, 0.0], [0.56, 0.05]).gap(0.48, pair(0, 1))
+    assert gap.high == pytest.approx(0.56)
+    assert gap.low == pytest.approx(0.48 - np.sqrt(0.05**2 + 0.03**2))
+
+
+@pytest.mark.parametrize("centre", [0.062, 0.066, 0.067, 0.4])
+def test_p_is_below_the_level_where_the_interval_is_beyond_zero(centre):
+    """Catches a p value of another test than the interval's: worse, and zero inside."""
+    for turn in (1, -1):
+        gap = bounded([centre, 0.03], [centre - 0.03, 0.0], [centre + 0.05, 0.05])
+        found = gap.gap(turn * (centre - 0.03), turn * pair(0, 1))
+        assert (
+            (found.p < 0.05) == (found.low > 0 or found.high < 0) == (centre > 0.0661)
+        )  # 0.03 + the root of 0.03**2 + 0.02**2
+
+
+def test_an_estimate_on_the_other_side_of_zero_shows_nothing():
+    """Noise turned it round: the interval holds the value, and p is 1."""
+    gap = bounded([0.5, 0.3], [0.48, 0.28], [0.52, 0.32]).gap(-0.01, pair(0, 1))
+    assert (gap.low, gap.p) == (-0.01, 1.0)
+    assert gap.high > 0.2
 
 
 def test_families_are_compared_by_their_means(run):

@@ -14,7 +14,8 @@ from scipy import optimize, special, stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from harness import metrics, statistics
-from harness.statistics.calibration import LOWER, UPPER, _binned, _Bins, _patterns, _Search
+from harness.core.arrays import top_label
+from harness.statistics.calibration import ALONE, PAIRED, _binned, _Bins, _patterns, _Search
 from harness.statistics.means import _hall, resampled, weights
 from harness.statistics.proportions import exact, mcnemar, tango, wilson
 from harness.statistics.ranking import _freedom, _Logits, placements
@@ -585,6 +586,7 @@ def calibrated(n, seed=0, by=0.0):
 
 
 KINDS = ("ece", "rms_calibration_error")
+LOWER, UPPER = ALONE["ece"]
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "mce"])
@@ -646,7 +648,7 @@ def test_noise_of_the_search_has_the_moments_of_binomial_counts():
     count = np.array([3, 40, 900, 5000])
     accuracy = np.array([0.5, 0.9, 0.995, 0.9])
     bins = _Bins(int(count.sum()), count, accuracy, count * accuracy)
-    drawn = _Search(bins, "ece", 0.0, np.zeros((1, 4)))._drawn(np.zeros(4)) * bins.n
+    drawn = _Search(bins, "ece", np.zeros((1, 4)), PAIRED)._drawn(np.zeros(4)) * bins.n
     exact = stats.binom(count, 1 - accuracy)
     assert drawn.mean(0) == pytest.approx(np.zeros(4), abs=0.06)
     assert drawn.std(0) == pytest.approx(exact.std(), rel=0.06)  # whole counts: 1/12 more variance
@@ -691,7 +693,7 @@ def test_mistakes_of_unequal_coins_have_the_variance_of_their_sum():
 def test_the_upper_end_is_where_the_test_turns(kind):
     """Labels drawn anew with the gaps of the end show so small an error in about 2 % of cases."""
     probs, labels = calibrated(800, by=0.08)
-    bins = _binned(probs, labels, 15)
+    bins = _binned(*top_label(probs, labels), 15)
     found = statistics.binned_error(probs, labels, kind)
     gaps = bins.gaps * found.high / found.value  # another path to the same error
     right = np.random.default_rng(2).binomial(bins.count, bins.accuracy(gaps), (4000, len(gaps)))
@@ -702,7 +704,7 @@ def test_the_upper_end_is_where_the_test_turns(kind):
 def test_noise_alone_does_not_shape_the_upper_end():
     """Gaps no larger than noise start from none; catches those seen, to which noise would add again."""
     probs, labels = spread_out(1500, seed=6, by=0.0)
-    bins = _binned(probs, labels, 15)
+    bins = _binned(*top_label(probs, labels), 15)
     assert np.square(bins.gaps / bins.error).sum() < len(bins.gaps)
     found = statistics.binned_error(probs, labels, "ece")
     even = np.where(bins.gaps >= 0, 1, -1) * bins.error * found.high / bins.error.sum()
@@ -743,6 +745,40 @@ def test_few_samples_and_unanimous_bins(n, hit):
     saturated = statistics.binned_error(*two_class(np.ones(500), np.full(500, True)), "ece")
     assert (saturated.value, saturated.low) == (0, 0)
     assert 0.003 < saturated.high < 0.012  # 3.7 mistakes of 500 may have been missed
+
+
+def term(probs, labels, kind="ece"):
+    return statistics.binned_term(*top_label(probs, labels), kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_term_is_the_error_with_bounds_about_its_centre(kind):
+    """Catches the tails of an interval that stands alone, and a centre outside of its bounds."""
+    for seed, by in ((0, 0.0), (1, 0.02), (2, 0.1)):
+        probs, labels = calibrated(800, seed, by)
+        found, alone = term(probs, labels, kind), statistics.binned_error(probs, labels, kind)
+        assert found.value == pytest.approx(alone.value)
+        assert found.low <= found.centre <= found.value <= found.high
+        assert found.low <= alone.low
+        assert alone.value < found.high < alone.high
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_centre_of_a_term_is_without_most_of_the_noise(kind):
+    """Calibrated models; catches an error compared as measured."""
+    found = [term(*spread_out(500, seed, by=0.0), kind) for seed in range(30)]
+    noise = np.mean([one.value for one in found])
+    assert np.mean([one.centre for one in found]) < 0.6 * noise
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pulls_are_what_moves_an_error(kind):
+    """Leaving out each image in turn; catches the wrong sign, and shares of bins that stand still."""
+    probs, labels = calibrated(900, by=0.2)
+    pull = term(probs, labels, kind).pull
+    metric = getattr(metrics, kind)
+    without = [metric(*(np.delete(part, k, 0) for part in (probs, labels))) for k in range(900)]
+    assert np.corrcoef(pull, -np.array(without))[0, 1] > 0.97
 
 
 def test_equal_records_give_equal_intervals():

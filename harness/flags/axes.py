@@ -73,7 +73,7 @@ def confidences(view: View, who: Who) -> list[Complaint]:
 
 
 def calibration(rows: Sequence[Row]) -> list[Complaint]:
-    """Whether a calibration error is above what a calibrated model would show (H83)."""
+    """Whether a calibration error is more than a calibrated model may show (H83)."""
     floors = {
         (row.model, row.seed, row.case): row.high for row in rows if row.metric == "ece_floor"
     }
@@ -81,6 +81,6 @@ def calibration(rows: Sequence[Row]) -> list[Complaint]:
     for row in rows:
         floor = floors.get((row.model, row.seed, row.case))
         if row.metric == "ece" and row.implementation == "harness" and floor is not None:
-            facts = {"ece": row.value, "floor": floor}
+            facts = {"ece": row.value, "ece_low": row.low, "floor": floor}
             found += CHECKS["H83"](facts, row.model, row.case)
     return found

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.pairing.binned import binned_number
 from harness.pairing.number import (
     Number,
     align,
     area_number,
-    binned_numbers,
     mean_number,
     proportion_number,
     shared,
@@ -162,7 +162,10 @@ class Columns:
         """Expected and RMS calibration error."""
         found = self.samples.found("calibration", scaling)
         aligned = align(found, self.keys, self.seeds, "confidence", "correct")
-        return binned_numbers(("ECE", "RMS"), aligned, bins)
+        return (
+            binned_number("ECE", "ece", aligned, bins),
+            binned_number("RMS", "rms_calibration_error", aligned, bins),
+        )
 
     def auroc(self, detector: str, name: str) -> Number:
         """AUROC of a detector on an OOD set."""

@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.core.rng import numpy_rng
-from harness.metrics import bin_index
 from harness.pairing.spread import (
-    BiasedDraws,
     Gap,
     Proportions,
     Spread,
@@ -20,17 +17,13 @@ from harness.pairing.spread import (
     over_seeds,
     placement_covariance,
     placements,
-    resampled,
 )
-from harness.statistics.means import TAILS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from harness.core.types import Better
     from harness.pairing.samples import Block
-
-NULL_DRAWS = 1000
 
 Key = Hashable
 """What tells models apart: a name, or (run, name)."""
@@ -163,59 +156,3 @@ def area_number(title: str, inside: Aligned, outside: Aligned) -> Number:
     return Number(
         title, "higher", inside.keys, single, placement_covariance(within, without), images
     )
-
-
-def binned_numbers(titles: tuple[str, str], aligned: Aligned, bins: int) -> tuple[Number, Number]:
-    """Expected and root-mean-square calibration error of the top label, on the same resamples.
-
-    Args:
-        titles: of the two.
-        aligned: columns `confidence` and `correct`.
-        bins: equal-width bins of the confidence.
-    """
-    if not aligned.keys:
-        return Number(titles[0], "lower"), Number(titles[1], "lower")
-    confidence, correct = aligned.columns["confidence"], aligned.columns["correct"]
-    seeds = [_binned(*one, bins) for one in zip(confidence, correct, strict=True)]
-    errors, floors = (np.stack(part, axis=-2) for part in zip(*seeds, strict=True))
-    ece, rms = (
-        Number(title, "lower", aligned.keys, error[0], _floored(error, floor), correct.shape[-1])
-        for title, error, floor in zip(titles, errors, floors, strict=True)
-    )
-    return ece, rms
-
-
-def _binned(
-    confidence: np.ndarray, correct: np.ndarray, bins: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Both errors of M models, and what they would be at most if the models were calibrated.
-
-    Returns:
-        (2, 1 + R, M) on the images as they are, then on each resample; (2, M) 97.5 % quantiles.
-    """
-    models, images = confidence.shape
-    inside = bin_index(confidence, bins)[..., None] == np.arange(bins)  # (M, N, B)
-    excess = inside * (correct - confidence)[..., None]
-    columns = np.concatenate([inside, excess]).transpose(1, 0, 2).reshape(images, -1)
-    means = np.concatenate([columns.mean(0)[None], resampled(columns)])
-    shares, gaps = means.reshape(len(means), 2, models, bins).swapaxes(0, 1)
-    spread = np.sqrt((inside * (confidence * (1 - confidence))[..., None]).sum(1)) / images
-    null = numpy_rng(0, "calibrated").normal(size=(NULL_DRAWS, models, bins)) * spread
-    return _errors(shares, gaps), np.quantile(_errors(shares[0], null), TAILS[1], axis=1)
-
-
-def _errors(shares: np.ndarray, gaps: np.ndarray) -> np.ndarray:
-    """ECE and RMS error from the (..., B) shares of the bins and sums of their gaps over N."""
-    squares = gaps**2 / np.where(shares > 0, shares, 1)
-    return np.stack([np.abs(gaps).sum(-1), np.sqrt(squares.sum(-1))])
-
-
-def _floored(error: np.ndarray, floor: np.ndarray) -> BiasedDraws:
-    """The spread of an error (1 + R, S, M), given what calibrated models would show (S, M).
-
-    What is left of an error that does not show is not known to be there: it may be nothing.
-    """
-    value, draws = error[0], error[1:]
-    bias = draws.mean(0) - value
-    slack = np.where(value <= floor, np.maximum(value - bias, 0), 0)
-    return BiasedDraws(draws.mean(1), bias.mean(0), slack.mean(0))

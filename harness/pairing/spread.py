@@ -1,7 +1,8 @@
 """How far differences between models could be off: everything is drawn once for all models.
 
 A paired difference of two models is a weighted sum over models, and so is that of two families; so
-one set of resampled images, or one covariance matrix, serves every comparison that is ever made.
+one set of resampled images, one covariance matrix, or two bounds and a centre a model, serve every
+comparison that is ever made.
 """
 
 from __future__ import annotations
@@ -68,32 +69,52 @@ class Draws:
 
 
 @dataclass(frozen=True, slots=True)
-class BiasedDraws:
-    """The same for errors that are never below 0, so that noise adds to them.
+class Bounded:
+    """Errors that are never below 0 and that noise makes larger, each with bounds of its own.
 
-    The percentile interval is moved by the bootstrap's own estimate of the bias, widened by what
-    may not be there at all, and stretched to hold the estimate.
+    Square-and-add: how far each error may lie from its centre, on the side that matters, stands in
+    place of its standard error. Where the lower bound is 0 it is not an estimate and has no noise to
+    be averaged with that of others: such a distance is added whole.
 
     Args:
-        draws: (R, M) the number of each model on each resample.
-        bias: (M,) by how much each is too large.
-        slack: (M,) by how much each may be smaller still, once the bias is taken off.
+        centre: (T,) each error less what noise has added, between its bounds; the terms are those of
+            M models on one seed after another.
+        low: (T,) lower bound of each.
+        high: (T,) upper bound of each.
+        correlation: (T, T) of the noise.
+        same: (T,) the first term with the same outcomes: they differ by 0, whatever the bounds.
+
+    Source: Zou and Donner 2008, "Construction of confidence limits about effect measures: a general
+        approach", for sums of estimates with intervals of their own.
     """
 
-    draws: np.ndarray
-    bias: np.ndarray
-    slack: np.ndarray
+    centre: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    correlation: np.ndarray
+    same: np.ndarray
 
     def gap(self, value: float, weights: np.ndarray) -> Gap:
-        """See `Spread`."""
-        drawn, bias = self.draws @ weights, float(self.bias @ weights)
-        if np.abs(drawn).max() < ROUNDING:
-            return Gap(0.0, 0.0, 0.0, 1.0)  # the same outcomes have the same error, however small
-        low, high = (end - bias for end in _percentiles(drawn))
-        low -= float(np.maximum(weights, 0) @ self.slack)
-        high += float(np.maximum(-weights, 0) @ self.slack)
-        p = _p(value - bias, float(drawn.std()))
+        """See `Spread`; the interval is stretched to hold `value`."""
+        seeds = len(self.same) // len(weights)
+        weights = np.bincount(self.same, np.tile(weights / seeds, seeds), len(self.same))
+        if np.abs(weights).max() < ROUNDING:
+            return Gap(0.0, 0.0, 0.0, 1.0)
+        centre = float(weights @ self.centre)
+        (fixed_down, down), (fixed_up, up) = self._reach(weights), self._reach(-weights)
+        fixed, error = (fixed_down, down) if centre > 0 else (fixed_up, up)
+        # Where noise alone turns the difference round, nothing is shown.
+        p = _p(max(0.0, abs(centre) - fixed), error / Z) if value * centre > 0 else 1.0
+        low, high = centre - fixed_down - down, centre + fixed_up + up
         return _settled(value, min(low, value), max(high, value), p)
+
+    def _reach(self, weights: np.ndarray) -> tuple[float, float]:
+        """How far the sum may lie below its centre: what is added whole, and the root of squares."""
+        arms = np.where(weights > 0, self.centre - self.low, self.high - self.centre) * weights
+        whole = (weights > 0) & (self.low <= 0)
+        noisy = np.where(whole, 0.0, arms)
+        square = float(noisy @ self.correlation @ noisy)
+        return float(arms[whole].sum()), math.sqrt(max(0.0, square))
 
 
 @dataclass(frozen=True, slots=True)

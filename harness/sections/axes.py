@@ -152,9 +152,9 @@ def calibration(story: Story) -> list[Block]:
         return []
     text = (
         "Confidence is the largest probability. A calibrated model is right as often as its confidence says. Even a "
-        "perfectly calibrated model shows an ECE above zero on a finite test set: values below the floor (its 96.5 % "
-        "quantile) can't be told from calibrated. Intervals of ECE and RMS error take off their upward bias, so that a value may "
-        "stand near their upper end. Brier and NLL are proper scores; rank by them rather than by ECE."
+        "perfectly calibrated model shows an ECE above zero on a finite test set, and stays below the floor 96.5 % of the "
+        "time: an ECE whose interval begins at 0 can't be told from calibrated. Intervals of ECE and RMS error, and of their "
+        "differences between models, take off the upward bias, so that a value may stand near their upper end. Brier and NLL are proper scores; rank by them rather than by ECE."
     )
     tables = [
         Detail(

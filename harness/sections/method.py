@@ -146,7 +146,7 @@ def _facts(story: Story) -> Bullets:
         Paragraph(f"{machine['processor']}, {machine['cores']} cores{memory}, {machine['device']}, {machine['system']}.", "Machine."),
         Paragraph(f"{took}{peak}.", "Time."),
         Paragraph(f"{versions}{f'; revision {revision}' if revision else ''}.", "Versions."),
-        Paragraph("95 % throughout: Wilson for proportions, DeLong for AUROC, t with a correction for skewness for means over images, inverted tests for calibration errors; paired tests on the same images, Holm over each column.", "Intervals."),
+        Paragraph("95 % throughout: Wilson for proportions, DeLong for AUROC, t with a correction for skewness for means over images, inverted tests for calibration errors, their bounds squared and added for differences of these; paired tests on the same images, Holm over each column.", "Intervals."),
     ))  # fmt: skip
 
 

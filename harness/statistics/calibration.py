@@ -21,14 +21,20 @@ this end errs on the far side.
 The tails are not equal. Noise only adds, so that the upper end of a small error hardly ever lies
 below the truth, and all misses are those of the lower end. On worlds that had no part in these choices
 (tests/simulations) both together hold 93 to 98 %: too much where the error is as small as its noise.
+The RMS error has one lower bound, from the error itself, and tails of its own.
+
+A difference between models is not tested along a path of its own: it is made of `Term`s, one a model,
+by square-and-add (`harness.pairing.spread.Bounded`), so that thousands of comparisons cost one search a
+model. Its terms have equal tails, since an upper end of one stands against a lower end of the other.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from scipy import special
@@ -44,11 +50,22 @@ if TYPE_CHECKING:
 BinnedKind = Literal["ece", "mce", "rms_calibration_error"]
 CLEAR = 2.0  # standard errors below which the lower end takes a gap for noise
 CHANGES = 2  # of sign from bin to bin, that the lower end reckons with
-LOWER, UPPER = 0.035, 0.02  # tails of either lower bound, and beyond the upper end
+FLOOR = 0.965  # quantile of the calibrated null that is told beside an ECE
 NULL_DRAWS = 1000
 DRAWS = 1000
 STEPS = 9  # halvings: an end is found within 1/1000 of its range
 ROUNDING = 1e-9  # relative: equal errors must compare as equal
+
+
+class Tails(NamedTuple):
+    """Chances to miss: of each lower bound, and beyond the upper end."""
+
+    lower: float
+    upper: float
+
+
+ALONE = {"ece": Tails(0.035, 0.02), "rms_calibration_error": Tails(0.025, 0.02)}
+PAIRED = Tails(0.025, 0.025)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +113,21 @@ class _Bins:
         accuracy = (self.right + 0.5) / (self.count + 1)
         return np.sqrt(self.count * accuracy * (1 - accuracy)) / self.n
 
+    @property
+    def shrunk(self) -> float:
+        """How much of the squared gaps is more than noise (James and Stein's factor), in [0, 1]."""
+        size = float(np.square(self.gaps / self.error).sum())
+        return max(0.0, 1 - len(self.gaps) / size) if size else 1.0
+
+    def quiet(self, kind: BinnedKind) -> float:
+        """The error less what noise adds to gaps of this size, once their size is rid of noise."""
+        if kind != "ece":
+            square = float((np.square(self.gaps) / self.share).sum())
+            return math.sqrt(max(0.0, square - float((np.square(self.error) / self.share).sum())))
+        clear = np.abs(self.gaps) / self.error * math.sqrt(self.shrunk)
+        added = 2 * (np.exp(-np.square(clear) / 2) / math.sqrt(2 * math.pi) - clear * special.ndtr(-clear))  # fmt: skip
+        return float((np.abs(self.gaps) - added * self.error).sum())
+
     def accuracy(self, gaps: np.ndarray) -> np.ndarray:
         """(B,) accuracy of each bin if these were its gaps."""
         return np.clip(self.confidence - gaps / self.share, 0.0, 1.0)
@@ -107,6 +139,25 @@ class _Bins:
         if kind == "mce":
             return (np.abs(gaps) / self.share).max(-1)
         return np.sqrt((np.square(gaps) / self.share).sum(-1))
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A binned error as one term of differences between models.
+
+    Args:
+        value: as measured.
+        centre: the same less what noise has added to it, within the bounds.
+        low: 97.5 % lower bound; 0 where nothing shows that there is an error.
+        high: 97.5 % upper bound.
+        pull: (N,) which way each image moves the error, for correlations.
+    """
+
+    value: float
+    centre: float
+    low: float
+    high: float
+    pull: np.ndarray
 
 
 def binned_error(
@@ -125,27 +176,49 @@ def binned_error(
     Source: Chuang and Lai 2000, "Hybrid resampling methods for confidence intervals", for tests
         inverted along a path through the data.
     """
-    found = _binned(probs, labels, bins)
+    confidence, right = top_label(probs, labels)
+    found = _binned(confidence, right, bins)
     value = float(found.measure(found.gaps, kind))
     if kind == "mce":
         return Estimate(value, None, None, found.n, "no interval covers a maximum over bins")
-    search = _Search(found, kind, value, _null(probs, labels, bins))
-    low, high = search.low(), search.high()
-    return Estimate(value, min(low, value), max(high, value), found.n, "inverted tests")
+    low, high = _Search(found, kind, _null(confidence, bins), ALONE[kind]).ends()
+    return Estimate(value, low, high, found.n, "inverted tests")
+
+
+def binned_term(
+    confidence: np.ndarray, right: np.ndarray, kind: BinnedKind, *, bins: int = 15
+) -> Term:
+    """A binned calibration error as a term of differences, see `harness.pairing.spread.Bounded`.
+
+    Args:
+        confidence: (N,) of the top label.
+        right: (N,) whether it is right.
+        kind: which error; there is no bound of a maximum.
+        bins: equal-width bins.
+    """
+    found = _binned(confidence, right, bins)
+    low, high = _Search(found, kind, _null(confidence, bins), PAIRED).ends()
+    place = np.unique(metrics.bin_index(confidence, bins), return_inverse=True)[1]
+    missed = confidence - right
+    if kind == "ece":  # the sign of a gap, as far as it is known: the slope of E|gap + noise|
+        pull = special.erf(found.gaps / found.error / math.sqrt(2))[place] * missed
+    else:
+        mean = (found.gaps / found.share)[place]
+        pull = mean * (missed - mean / 2)
+    value = float(found.measure(found.gaps, kind))
+    return Term(value, min(max(found.quiet(kind), low), high), low, high, pull)
 
 
 def floor(
     probs: np.ndarray, labels: np.ndarray, kind: BinnedKind = "ece", *, bins: int = 15
 ) -> Floor:
     """The error that a calibrated model with the same confidences would show."""
-    return _floor(_binned(probs, labels, bins).measure(_null(probs, labels, bins), kind))
+    confidence, right = top_label(probs, labels)
+    null = _binned(confidence, right, bins).measure(_null(confidence, bins), kind)
+    return Floor(float(null.mean()), float(np.quantile(null, FLOOR)))
 
 
-def _floor(null: np.ndarray) -> Floor:
-    return Floor(float(null.mean()), float(np.quantile(null, 1 - LOWER)))
-
-
-def _null(probs: np.ndarray, labels: np.ndarray, bins: int) -> np.ndarray:
+def _null(confidence: np.ndarray, bins: int) -> np.ndarray:
     """(NULL_DRAWS, B) gaps of a calibrated model, in the bins that hold samples.
 
     Correctness is drawn from the confidences themselves: the mistakes of a bin are a sum of unequal
@@ -153,7 +226,6 @@ def _null(probs: np.ndarray, labels: np.ndarray, bins: int) -> np.ndarray:
 
     Source: Ehm 1991, "Binomial approximation to the Poisson binomial distribution".
     """
-    confidence, _ = top_label(probs, labels)
     index, n = metrics.bin_index(confidence, bins), len(confidence)
     held = np.bincount(index) > 0
     wrong, square = (np.bincount(index, (1 - confidence) ** power)[held] for power in (1, 2))
@@ -164,8 +236,7 @@ def _null(probs: np.ndarray, labels: np.ndarray, bins: int) -> np.ndarray:
     return (drawn - wrong) / n
 
 
-def _binned(probs: np.ndarray, labels: np.ndarray, bins: int) -> _Bins:
-    confidence, right = top_label(probs, labels)
+def _binned(confidence: np.ndarray, right: np.ndarray, bins: int) -> _Bins:
     index = metrics.bin_index(confidence, bins)
     count = np.bincount(index)
     held = count > 0
@@ -194,8 +265,13 @@ class _Search:
 
     bins: _Bins
     kind: BinnedKind
-    value: float
     null: np.ndarray
+    tails: Tails
+
+    def ends(self) -> tuple[float, float]:
+        """Both ends, about the value."""
+        value = float(self.bins.measure(self.bins.gaps, self.kind))
+        return min(self.low(), value), max(self.high(value), value)
 
     def low(self) -> float:
         """The higher of the bounds; for the root mean square there is one."""
@@ -214,32 +290,33 @@ class _Search:
     def _bound(self, gaps: np.ndarray, measure: Callable[[np.ndarray], np.ndarray]) -> float:
         """Of these gaps the clear ones shrink; where none is clear, all of them."""
         seen = float(measure(self.bins.gaps)) * (1 - ROUNDING)
-        if seen <= np.quantile(measure(self.null), 1 - LOWER):
+        if seen <= np.quantile(measure(self.null), 1 - self.tails.lower):
             return 0.0
         clear = np.abs(gaps) > CLEAR * self.bins.error
         shape = np.where(clear, gaps, 0.0) if clear.any() else gaps
         cut = _last(
-            lambda cut: float((measure(self._drawn((1 - cut) * shape)) >= seen).mean()) >= LOWER,
+            lambda cut: (
+                float((measure(self._drawn((1 - cut) * shape)) >= seen).mean()) >= self.tails.lower
+            ),
             0.0,
             1.0,
         )
         return self._true((1 - cut) * shape)
 
-    def high(self) -> float:
+    def high(self, value: float) -> float:
         """Gaps grow evenly, in standard errors; a bin without a mistake grows over-confident."""
         bins = self.bins
         outwards = np.where((bins.gaps >= 0) | (bins.right == bins.count), 1.0, -1.0)
-        size = float(np.square(bins.gaps / bins.error).sum())
-        inner = bins.gaps * max(0.0, 1 - len(bins.gaps) / size) if size else bins.gaps
+        inner = bins.gaps * bins.shrunk
 
         def grown(size: float) -> np.ndarray:
             return inner + size * outwards * bins.error
 
-        seen = self.value * (1 + ROUNDING)
+        seen = value * (1 + ROUNDING)
 
         def accepted(size: float) -> bool:
             drawn = bins.measure(self._drawn(grown(size)), self.kind)
-            return float((drawn <= seen).mean()) >= UPPER
+            return float((drawn <= seen).mean()) >= self.tails.upper
 
         far = 1.0
         while accepted(far) and far < 1e9:  # every bin is as wrong as it can be long before

@@ -1,15 +1,15 @@
 """Worlds of models that are wrong about themselves, and the truth about their errors.
 
 A world is a population of images: how sure the model is of each, and how likely it is right. The
-interval of the ECE was chosen on DEVELOPMENT and then judged on HELD_OUT, whose confidences and ways
-of being wrong are others.
+intervals were chosen on DEVELOPMENT and DEVELOPMENT_PAIRS and then judged on HELD_OUT and PAIRS, whose
+confidences and ways of being wrong are others.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,6 +24,8 @@ Way = Callable[[np.ndarray, float], np.ndarray]
 """Chance to be right, of (N,) confidences and by how much it is off; by 0 it is the confidence."""
 Plan = tuple[tuple[str, str, float, tuple[int, ...]], ...]
 """Confidences, way of being wrong, true ECE, sample sizes."""
+Pairs = tuple[tuple[str, str, tuple[str, float], tuple[str, float], tuple[int, ...]], ...]
+"""Confidences, kinship, way of being wrong and true ECE of either, sample sizes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class World:
         share = np.bincount(index, minlength=BINS) / n
         if kind == "ece":
             return float(np.abs(gap).sum())
+        assert kind == "rms_calibration_error", kind
         return math.sqrt((gap[share > 0] ** 2 / share[share > 0]).sum())
 
     @property
@@ -69,20 +72,27 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two models on the same images; what one gets right, the other mostly does, too."""
+    """Two models on the same images.
+
+    Args:
+        first: without n in its name.
+        second: the same.
+        kinship: of KINSHIPS: how much they have in common.
+    """
 
     first: World
     second: World
+    kinship: str
 
     @property
     def name(self) -> str:
         """Both errors and ways of being wrong."""
-        return f"{self.first.name} against {self.second.name}, n = {self.first.n}"
+        kind = "" if self.kinship == "relatives" else f", {self.kinship}"
+        return f"{self.first.name} against {self.second.name}{kind}, n = {self.first.n}"
 
-    @property
-    def truth(self) -> float:
+    def truth(self, kind: str) -> float:
         """First minus second."""
-        return self.first.error("ece") - self.second.error("ece")
+        return self.first.error(kind) - self.second.error(kind)
 
     @property
     def boundary(self) -> bool:
@@ -93,10 +103,18 @@ class Pair:
         """(2, n) confidences and whether the top label was right."""
         both, n = (self.first, self.second), self.first.n
         drawn, luck = rng.integers(0, IMAGES, n), rng.random(n)
-        other = np.where(rng.random(n) < 0.7, luck, rng.random(n))
+        other = np.where(rng.random(n) < KINSHIPS[self.kinship][1], luck, rng.random(n))
         confidence = np.stack([one.confidence[drawn] for one in both])
         chance = np.stack([one.right[drawn] for one in both])
         return confidence, np.stack([luck, other]) < chance
+
+
+KINSHIPS = {"relatives": (0.9, 0.7), "twins": (0.995, 0.97), "strangers": (0.0, 0.0)}
+"""Correlation of the logits of two models, and share of the images that both get right by the same luck."""
+
+
+def _as_said(c: np.ndarray, _: float) -> np.ndarray:
+    return c
 
 
 def _squeezed(c: np.ndarray, by: float) -> np.ndarray:
@@ -181,19 +199,34 @@ HELD_OUT: Plan = (
 SEEN: Plan = (("0.75", "power, over", 0.05, (500, 2000)),)
 """Held out at first; the upper end was mended after these two had been seen, and no others."""
 
-PAIRS: tuple[tuple[str, tuple[str, float], tuple[str, float], tuple[int, ...]], ...] = (
-    ("0.97", ("calibrated", 0.0), ("calibrated", 0.0), (500, 2000)),
-    ("0.97", ("temperature, over", 0.02), ("calibrated", 0.0), (500, 2000)),
-    ("0.97", ("temperature, over", 0.02), ("temperature, under", 0.01), (500, 2000)),
-    ("0.97", ("temperature, over", 0.04), ("temperature, over", 0.02), (500, 2000)),
-    ("0.97", ("temperature, over", 0.005), ("temperature, over", 0.005), (500, 2000)),
-    ("0.90", ("power, over", 0.05), ("mixture", 0.02), (500, 2000)),
-    ("0.90", ("sigmoid", 0.02), ("temperature, over", 0.02), (500, 2000)),
-    ("0.90", ("temperature, over", 0.1), ("temperature, over", 0.1), (500, 2000)),
-    ("0.75", ("temperature, over", 0.1), ("temperature, over", 0.05), (500, 2000)),
-    ("0.99", ("temperature, over", 0.01), ("noisy labels", 0.003), (2000, 5000)),
+PAIRS: Pairs = (
+    ("0.97", "relatives", ("calibrated", 0.0), ("calibrated", 0.0), (500, 2000)),
+    ("0.97", "relatives", ("temperature, over", 0.02), ("calibrated", 0.0), (500, 2000)),
+    ("0.97", "relatives", ("temperature, over", 0.02), ("temperature, under", 0.01), (500, 2000)),
+    ("0.97", "relatives", ("temperature, over", 0.04), ("temperature, over", 0.02), (500, 2000)),
+    ("0.97", "relatives", ("temperature, over", 0.005), ("temperature, over", 0.005), (500, 2000)),
+    ("0.90", "relatives", ("power, over", 0.05), ("mixture", 0.02), (500, 2000)),
+    ("0.90", "relatives", ("sigmoid", 0.02), ("temperature, over", 0.02), (500, 2000)),
+    ("0.90", "relatives", ("temperature, over", 0.1), ("temperature, over", 0.1), (500, 2000)),
+    ("0.75", "relatives", ("temperature, over", 0.1), ("temperature, over", 0.05), (500, 2000)),
+    ("0.99", "relatives", ("temperature, over", 0.01), ("noisy labels", 0.003), (2000, 5000)),
 )
-"""Confidences, way of being wrong and true ECE of either, sample sizes."""
+"""Judged on since the first interval of a difference, which fell short on two of them."""
+
+FRESH_PAIRS: Pairs = (
+    ("0.75", "relatives", ("sigmoid", 0.03), ("power, over", 0.03), (300, 10_000)),
+    ("0.75", "relatives", ("mixture", 0.05), ("calibrated", 0.0), (300, 10_000)),
+    ("0.90", "relatives", ("by class", 0.03), ("noisy labels", 0.03), (300, 10_000)),
+    ("0.97", "relatives", ("mixture", 0.02), ("by class", 0.01), (1000,)),
+    ("0.99", "relatives", ("noisy labels", 0.01), ("temperature, under", 0.004), (10_000,)),
+    ("0.999", "relatives", ("calibrated", 0.0), ("temperature, over", 0.002), (2000,)),
+    ("0.999", "relatives", ("noisy labels", 0.003), ("temperature, over", 0.002), (10_000,)),
+    ("0.90", "twins", ("temperature, over", 0.05), ("temperature, over", 0.05), (500, 2000)),
+    ("0.97", "twins", ("noisy labels", 0.02), ("temperature, under", 0.01), (1000,)),
+    ("0.90", "strangers", ("sigmoid", 0.04), ("temperature, under", 0.02), (300, 2000)),
+    ("0.97", "strangers", ("temperature, over", 0.02), ("power, under", 0.02), (1000,)),
+)
+"""Not looked at before the interval by square-and-add was settled."""
 
 DEVELOPMENT_WAYS: dict[str, Way] = {
     "over": lambda z, by: _top(z / (1 + by)),
@@ -236,26 +269,70 @@ DEVELOPMENT: Plan = (
     ("0.997", "over", 0.004, (1500,)),
 )
 
+DEVELOPMENT_PAIRS: Pairs = (
+    ("0.98", "relatives", ("calibrated", 0.0), ("calibrated", 0.0), (300, 2000)),
+    ("0.86", "relatives", ("over", 0.04), ("calibrated", 0.0), (400, 2000)),
+    ("0.98", "relatives", ("calibrated", 0.0), ("over", 0.01), (1000,)),
+    ("0.98", "relatives", ("over", 0.01), ("top bin", 0.004), (1000, 5000)),
+    ("0.98", "relatives", ("over", 0.02), ("under", 0.005), (600, 3000)),
+    ("0.98", "relatives", ("over", 0.004), ("over", 0.004), (1000, 10_000)),
+    ("0.86", "relatives", ("over", 0.06), ("fifth", 0.02), (500, 2000)),
+    ("0.86", "relatives", ("wave", 0.03), ("over", 0.03), (500, 2000, 6000)),
+    ("0.86", "relatives", ("low half", 0.04), ("under", 0.03), (500, 2000)),
+    ("0.86", "relatives", ("over", 0.1), ("over", 0.1), (500,)),
+    ("0.86", "relatives", ("over", 0.02), ("over", 0.01), (2000, 10_000)),
+    ("0.79", "relatives", ("over", 0.12), ("over", 0.06), (400, 2000)),
+    ("0.79", "relatives", ("wave", 0.02), ("top bin", 0.02), (2000,)),
+    ("0.997", "relatives", ("over", 0.003), ("over", 0.001), (3000,)),
+    ("0.997", "relatives", ("over", 0.004), ("top bin", 0.002), (10_000,)),
+)
+
 
 def held_out(plan: Plan = HELD_OUT) -> Iterator[World]:
     """Worlds on which the interval of the ECE was judged, after it had been chosen."""
     for base, way, ece, sizes in plan:
         confidence = _confidences(*HELD_OUT_CONFIDENCES[base])
-        make = functools.partial(HELD_OUT_WAYS.get(way, lambda c, _: c), confidence)
+        make = functools.partial(HELD_OUT_WAYS.get(way, _as_said), confidence)
         yield from _worlds(base, way, ece, sizes, confidence, make)
 
 
 def pairs() -> Iterator[Pair]:
-    """Two models of the held-out worlds whose logits correlate 0.9."""
-    for base, first, second, sizes in PAIRS:
-        mean, spread = HELD_OUT_CONFIDENCES[base]
-        for n in sizes:
-            both = []
-            for which, (way, ece) in enumerate((first, second)):
-                confidence = _pair_of_confidences(mean, spread)[which]
-                make = functools.partial(HELD_OUT_WAYS.get(way, lambda c, _: c), confidence)
-                both += _worlds(base, way, ece, (n,), confidence, make)
-            yield Pair(*(replace(one, name=one.name.rpartition(", n")[0]) for one in both))
+    """Worlds on which the interval of a difference was judged."""
+    for base, kinship, *both, sizes in (*PAIRS, *FRESH_PAIRS):
+        bases = _pair_of_confidences(*HELD_OUT_CONFIDENCES[base], kinship)
+        ways = [
+            functools.partial(HELD_OUT_WAYS.get(way, _as_said), confidence)
+            for (way, _), confidence in zip(both, bases, strict=True)
+        ]
+        yield from _pairs(base, kinship, both, sizes, list(bases), ways)
+
+
+def development_pairs() -> Iterator[Pair]:
+    """Worlds on which the interval of a difference was chosen."""
+    for base, kinship, *both, sizes in DEVELOPMENT_PAIRS:
+        z = _pair_of_logits(*DEVELOPMENT_CONFIDENCES[base], kinship)
+        ways = [
+            functools.partial(DEVELOPMENT_WAYS.get(way, lambda z, _: _top(z)), one)
+            for (way, _), one in zip(both, z, strict=True)
+        ]
+        yield from _pairs(base, kinship, both, sizes, [_top(one) for one in z], ways)
+
+
+def _pairs(
+    base: str,
+    kinship: str,
+    both: Sequence[tuple[str, float]],
+    sizes: tuple[int, ...],
+    confidences: Sequence[np.ndarray],
+    ways: Sequence[Callable[[float], np.ndarray]],
+) -> Iterator[Pair]:
+    models = [
+        _worlds(base, way, ece, sizes, confidence, make)
+        for (way, ece), confidence, make in zip(both, confidences, ways, strict=True)
+    ]
+    for pair in zip(*models, strict=True):
+        first, second = (replace(one, name=one.name.rpartition(", n")[0]) for one in pair)
+        yield Pair(first, second, kinship)
 
 
 def development() -> Iterator[World]:
@@ -298,12 +375,16 @@ def _confidences(mean: float, spread: float) -> np.ndarray:
 
 
 @functools.cache
-def _pair_of_confidences(mean: float, spread: float) -> np.ndarray:
+def _pair_of_confidences(mean: float, spread: float, kinship: str) -> np.ndarray:
     """(2, N)."""
-    rng = np.random.default_rng(3)
-    shared, own = rng.normal(size=(2, IMAGES))
-    drawn = np.stack([shared, 0.9 * shared + math.sqrt(1 - 0.81) * own])
-    return np.maximum(special.expit(mean + spread * drawn), 1 / CLASSES)
+    return np.maximum(special.expit(mean + spread * _related(3, kinship)), 1 / CLASSES)
+
+
+def _related(seed: int, kinship: str) -> np.ndarray:
+    """(2, N) standard normal numbers that correlate as the kinship says."""
+    common = KINSHIPS[kinship][0]
+    shared, own = np.random.default_rng(seed).normal(size=(2, IMAGES))
+    return np.stack([shared, common * shared + math.sqrt(1 - common**2) * own])
 
 
 @functools.cache
@@ -312,6 +393,14 @@ def _logits(margin: float, spread: float) -> np.ndarray:
     top = np.abs(rng.normal(margin, spread, IMAGES))
     rest = -np.abs(rng.normal(3, 2, (IMAGES, CLASSES - 2)))
     return np.concatenate([top[:, None], np.zeros((IMAGES, 1)), rest], 1)
+
+
+@functools.cache
+def _pair_of_logits(margin: float, spread: float, kinship: str) -> np.ndarray:
+    """(2, N, K)."""
+    both = np.stack([_logits(margin, spread)] * 2)
+    both[:, :, 0] = np.abs(margin + spread * _related(5, kinship))
+    return both
 
 
 def _top(z: np.ndarray) -> np.ndarray:
