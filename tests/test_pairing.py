@@ -444,6 +444,13 @@ def test_p_is_below_the_level_where_the_interval_is_beyond_zero(centre):
         )  # 0.03 + the root of 0.03**2 + 0.02**2
 
 
+def test_an_error_that_may_be_nothing_is_not_the_larger_one():
+    """Catches a p value that takes its distance from 0 for noise, and has it significant."""
+    found = bounded([0.05, 0.0], [0.0, 0.0], [0.06, 0.005]).gap(0.05, pair(0, 1))
+    assert found.low < 0
+    assert found.p == 1.0
+
+
 def test_an_estimate_on_the_other_side_of_zero_shows_nothing():
     """Noise turned it round: the interval holds the value, and p is 1."""
     gap = bounded([0.5, 0.3], [0.48, 0.28], [0.52, 0.32]).gap(-0.01, pair(0, 1))
