@@ -368,6 +368,9 @@ def test_equal_outcomes_have_the_same_error_however_small(rng):
     aligned = Aligned(("a", "b", "c"), np.arange(500), {"confidence": confidence[None], "correct": right[None]})  # fmt: skip
     number = binned_number("E", "ece", aligned, 15)
     assert number.gap({"a": 1, "b": -1}) == Gap(0.0, 0.0, 0.0, 1.0)
+    # another machine
+    confidence[1] += rng.normal(0, 1e-7, 500)
+    assert two("ece", confidence[:2], right[:2]).gap({"a": 1, "b": -1}).high < 1e-6
     # a is in both families: b and c against a and b is c against a
     whole, half = number.gap({"c": 1, "a": -1}), number.gap({"c": 0.5, "b": 0.5, "a": -1})
     assert (2 * half.low, 2 * half.high) == pytest.approx((whole.low, whole.high))

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from harness.pairing.number import Aligned
     from harness.statistics import BinnedKind, Term
 
+ROUNDED = 1e-5  # confidences of one network in float32 differ by less between machines
+
 
 def binned_number(title: str, kind: BinnedKind, aligned: Aligned, bins: int) -> Number:
     """A binned calibration error of the top label.
@@ -42,9 +44,12 @@ def binned_number(title: str, kind: BinnedKind, aligned: Aligned, bins: int) -> 
 
 
 def _same(outcomes: np.ndarray) -> list[int]:
-    """For each of (T, ...) terms the first with equal outcomes."""
-    firsts: dict[bytes, int] = {}
-    return [firsts.setdefault(one.tobytes(), place) for place, one in enumerate(outcomes)]
+    """For each of (T, ...) terms the first with the same outcomes, as another machine rounds them."""
+    firsts: list[int] = []
+    for place, one in enumerate(outcomes):
+        alike = (first for first in set(firsts) if np.abs(outcomes[first] - one).max() <= ROUNDED)
+        firsts.append(min(alike, default=place))
+    return firsts
 
 
 def _bounded(terms: Sequence[Term], same: Sequence[int]) -> Bounded:

@@ -99,7 +99,7 @@ class Bounded:
         seeds = len(self.same) // len(weights)
         weights = np.bincount(self.same, np.tile(weights / seeds, seeds), len(self.same))
         if np.abs(weights).max() < ROUNDING:
-            return Gap(0.0, 0.0, 0.0, 1.0)
+            return _settled(value, min(value, 0.0), max(value, 0.0), 1.0)
         centre = float(weights @ self.centre)
         (fixed_down, down), (fixed_up, up) = self._reach(weights), self._reach(-weights)
         fixed, error = (fixed_down, down) if centre > 0 else (fixed_up, up)
