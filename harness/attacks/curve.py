@@ -32,7 +32,7 @@ else:
 
 
 TUNED_ON = 256  # samples of the measurement that tune=True makes
-TUNED_BLOCKS = (32, 64, 128)
+TUNED_BLOCKS = (64, 128, 256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def security_curve(
     step_size: float | None = None,
     restarts: int = 1,
     loss: Loss = "ce",
-    pilot: int = 5,
+    pilot: int = 6,
     mode: Mode = "bisect",
     arithmetic: Arithmetic | None = None,
     rng: int = 0,
@@ -107,7 +107,7 @@ def security_curve(
         step_size: in pixel units; 2.5 * eps / steps at each budget if None.
         restarts: r uniform starts in the ball, later ones for those that held; 0 starts at x.
         loss: "ce", "margin" or "dlr".
-        pilot: steps of the pilot; 0 for PGD alone.
+        pilot: gradients that the pilot has to find a mistake; 0 for PGD alone.
         mode: "exact" attacks every budget. "bisect" supposes that a sample which holds at a budget
             holds at smaller ones: an upper bound that is never below `exact`, and on the published
             LeNet-5 weights equal to it.

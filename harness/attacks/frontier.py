@@ -7,16 +7,18 @@ whole security curve. What makes it cheap, and what it promises:
   them at a larger budget ("bisect").
 - A sample leaves when it falls. Success is judged by the model itself in float32; the arithmetic of
   the search (`gradients`) only chooses directions.
-- A pilot of a few steps looks for a near mistake first: every budget down to its distance is then
-  known to be broken, and the search begins below it. It adds an attack and takes none away.
-- All samples share a batch, each with the budget that decides about it next.
+- A pilot of a few steps looks for a near mistake first, and from there tries the smaller balls: all
+  budgets from the last that it broke are settled, and the search begins below. It adds an attack and
+  takes none away.
+- All samples share a batch, each with the budget that decides about it next; whoever is done with
+  one begins the next at once.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -24,12 +26,12 @@ import numpy as np
 from harness.attacks.gradients import filled, search
 from harness.attacks.losses import margin
 from harness.attacks.runner import JUDGE_BATCH, TOLERANCE, batches
+from harness.attacks.walk import Walk
 from harness.core.errors import InputError
 from harness.core.lazy import Lazy
 from harness.core.rng import torch_rng
 from harness.core.threat import (
     TINY,
-    Balls,
     distance,
     dual,
     per_row,
@@ -56,6 +58,8 @@ SHARD = 256  # at most, of samples that one thread takes through the whole searc
 OVERSHOOT = 1.02  # of a pilot step beyond the boundary of the linear model, as in DeepFool
 NUDGE = 1e-3  # of the largest budget, added to a pilot step so that it crosses the boundary
 HOPELESS = 1.5  # a pilot step this many times the largest budget ends the pilot for its sample
+NEAR = 1.4  # from beyond this many times a budget the pilot does not try to get back into its ball
+PLUNGES = 2  # such tries
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class Hunt:
         step_size: in pixel units; 2.5 * eps / steps of each budget if None.
         restarts: 0 starts at x; r at r uniform points of the ball, survivors only.
         loss: what is climbed.
-        pilot: steps of the pilot, 0 for none.
+        pilot: gradients after which the pilot gives up a sample without a mistake; 0 for none.
         mode: "exact" attacks every budget; "bisect" searches over budgets for each sample, from
             the largest that the pilot left open, and supposes that what holds there holds below.
         arithmetic: of the search direction.
@@ -77,7 +81,7 @@ class Hunt:
     step_size: float | None = None
     restarts: int = 1
     loss: Loss = "ce"
-    pilot: int = 5
+    pilot: int = 6
     mode: Mode = "bisect"
     arithmetic: Arithmetic = "float32"
 
@@ -125,7 +129,7 @@ def find(
 ) -> Frontier:
     """The frontier of a model on some samples.
 
-    Shards of equal size are independent, with their own streams of randomness, so that the result
+    Shards of about equal size are independent, with their own streams of randomness, so that the result
     is the same on one thread and on many; each runs on one thread.
 
     Args:
@@ -160,12 +164,15 @@ def find(
 
 
 def _even(samples: int) -> int:
-    """Samples in a shard, so that all are as large and none is larger than SHARD.
+    """Samples in a shard, so that all are about as large and none is larger than SHARD.
+
+    In whole sixteenths of it, as batches come (`gradients.filled`).
 
     >>> [_even(samples) for samples in (0, 200, 300, 1000)]
-    [1, 200, 150, 250]
+    [16, 208, 160, 256]
     """
-    return max(-(-samples // max(-(-samples // SHARD), 1)), 1)
+    shards, part = max(-(-samples // SHARD), 1), SHARD // 16
+    return max(-(-samples // (shards * part)), 1) * part
 
 
 @contextmanager
@@ -222,7 +229,7 @@ class _Shard:
         self.found, self.label = x.clone(), y.clone()
         self.low = torch.full_like(y, -1)
         self.high = torch.full_like(y, len(budgets))
-        self.falls = torch.zeros_like(y)
+        self.falls, self.starts = torch.zeros_like(y), torch.zeros_like(y)
         self.gradients, self.forwards = torch.zeros_like(y), torch.zeros_like(y)
         self._noise: dict[int, torch.Tensor] = {}
 
@@ -233,100 +240,123 @@ class _Shard:
             self._judge(everyone, self.x, torch.full_like(everyone, -1))
             if self.hunt.pilot:
                 self._pilot((self.high >= 0).nonzero().squeeze(1))
-            (self._every if self.hunt.mode == "exact" else self._bisect)()
+            self._climb(self._begun(everyone))
 
-    def _every(self) -> None:
-        for level in range(len(self.budgets)):
-            rows = (self.high > level).nonzero().squeeze(1)
-            self._attack(rows, torch.full_like(rows, level))
+    def _climb(self, walk: Walk) -> None:
+        """Steps until every sample's `high` stands right above its `low`.
 
-    def _bisect(self) -> None:
-        """Attack at the level that decides most, until `high` stands right above `low`.
-
-        That is the level just below the lowest known to be broken: to hold costs all steps, to fall
-        a few, so the cheapest path to the answer descends and holds once. Where two falls in a row
-        show that the pilot was far off, the middle of what is open.
+        Whoever falls, or has met all steps of a start, begins again at once at what is to be
+        decided next, beside those that are under way: so the batch stays large.
         """
-        while len(rows := (self.high - self.low > 1).nonzero().squeeze(1)):
-            low, high = self.low[rows], self.high[rows]
-            middle = (high + low).div(2, rounding_mode="floor")
-            self._attack(rows, torch.where(self.falls[rows] < 2, high - 1, middle))
+        while len(walk.rows):
+            now = self.slopes(walk.z, walk.y, self.hunt.loss)
+            self.gradients[walk.rows] += 1
+            fell = ~self._held(walk, now.logits)
+            walk.move(uphill(self.norm, walk.z, now.gradient), self.norm)
+            walk.left -= 1
+            last = ((walk.left == 0) & ~fell).nonzero().squeeze(1)
+            fell[last] = self._judge(walk.rows[last], walk.z[last], walk.levels[last])
+            ended = fell | (walk.left == 0)
+            if not bool(ended.any()):
+                continue
+            self._note(walk.rows[ended], walk.levels[ended], fell[ended])
+            walk = walk.take(~ended).joined(self._begun(walk.rows[ended]))
 
-    def _attack(self, rows: torch.Tensor, levels: torch.Tensor) -> None:
-        """All starts at these levels; the second and later ones for those that held."""
-        held = torch.ones_like(rows, dtype=torch.bool)
-        for restart in range(max(1, self.hunt.restarts)):
-            left = held.nonzero().squeeze(1)
-            if len(left) == 0:
-                break
-            held[left] = self._one_start(rows[left], levels[left], restart)
+    def _note(self, rows: torch.Tensor, levels: torch.Tensor, fell: torch.Tensor) -> None:
+        """What the end of a start says; a level is held when all its starts are."""
+        starts = torch.where(fell, 0, self.starts[rows] + 1)
+        held = starts == max(1, self.hunt.restarts)
         self.low[rows[held]] = levels[held]
-        self.falls[rows[~held]] += 1
+        self.starts[rows] = torch.where(held, 0, starts)
+        self.falls[rows] += fell
 
-    def _one_start(self, rows: torch.Tensor, levels: torch.Tensor, restart: int) -> torch.Tensor:
-        """Whether each of these samples held against one start with all its steps."""
-        hunt, eps = self.hunt, self.budgets[levels]
+    def _begun(self, rows: torch.Tensor) -> Walk:
+        """The next start of those samples that need one."""
+        rows = rows[self.high[rows] - self.low[rows] > 1]
+        levels, hunt = self._undecided(rows), self.hunt
+        eps = self.budgets[levels]
         size = (
             2.5 * eps / hunt.steps
             if hunt.step_size is None
             else eps.new_full(eps.shape, hunt.step_size)
         )
-        walk = _Walk(
-            rows, self.x[rows], self.y[rows], self._start(rows, eps, restart), eps, size, levels
-        )
-        for _ in range(hunt.steps):
-            now = self.slopes(walk.z, walk.y, hunt.loss)
-            self.gradients[walk.rows] += 1
-            held = self._held(walk, now.logits)
-            walk, gradient = walk.take(held), now.gradient[held]
-            if len(walk.rows) == 0:
-                break
-            walk.move(uphill(self.norm, walk.z, gradient), self.norm)
-        else:
-            self._judge(walk.rows, walk.z, walk.levels)
-        return self.high[rows] > levels
+        left = torch.full_like(rows, hunt.steps)
+        x, y, z = self.x[rows], self.y[rows], self._start(rows, eps)
+        return Walk(rows, x, y, z, eps, size, levels, left)
 
-    def _start(self, rows: torch.Tensor, eps: torch.Tensor, restart: int) -> torch.Tensor:
+    def _undecided(self, rows: torch.Tensor) -> torch.Tensor:
+        """The level to attack next.
+
+        To hold costs all steps, to fall a few, so the cheapest path to the answer descends from
+        what is known to be broken, and holds once. Where two falls in a row show that the pilot was
+        far off, the middle of what is open. In "exact" mode every level, from the lowest.
+        """
+        low, high = self.low[rows], self.high[rows]
+        if self.hunt.mode == "exact":
+            return low + 1
+        middle = (high + low).div(2, rounding_mode="floor")
+        return torch.where(self.falls[rows] < 2, high - 1, middle)
+
+    def _start(self, rows: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
         """The image itself, or a uniform point of its ball: the same in every ball but for the radius."""
-        if self.hunt.restarts == 0:
-            return self.x[rows]
-        if restart not in self._noise:
-            rng = torch_rng(self.stream[0], "frontier", self.stream[1], restart)
-            self._noise[restart] = unit_noise(self.norm, self.x, rng)
         x = self.x[rows]
-        return (x + per_row(eps, x) * self._noise[restart][rows]).clamp(0, 1)
+        if self.hunt.restarts == 0:
+            return x
+        noise = torch.empty_like(x)
+        for start in self.starts[rows].unique().tolist():
+            these = self.starts[rows] == start
+            noise[these] = self._unit_noise(start)[rows[these]]
+        return (x + per_row(eps, x) * noise).clamp(0, 1)
+
+    def _unit_noise(self, start: int) -> torch.Tensor:
+        """For every sample of the shard, a uniform point of the unit ball."""
+        if start not in self._noise:
+            rng = torch_rng(self.stream[0], "frontier", self.stream[1], start)
+            self._noise[start] = unit_noise(self.norm, self.x, rng)
+        return self._noise[start]
 
     def _pilot(self, rows: torch.Tensor) -> None:
-        """Steps to where a linear model puts the nearest mistake, from x, as DeepFool takes them.
-
-        Only towards the strongest wrong class, blind to pixels that the box holds, and no further
-        than the largest budget.
-        """
-        largest = self.budgets[-1]
-        x = self.x[rows]
-        widest = largest.expand(len(rows))
-        walk = _Walk(rows, x, self.y[rows], x, widest, widest, self.low[rows])
-        for _ in range(self.hunt.pilot):
-            if len(walk.rows) == 0:
-                return
+        """Steps to the nearest mistake, and from there into smaller balls."""
+        x, largest = self.x[rows], self.budgets[-1:].expand(len(rows))
+        left = torch.full_like(rows, self.hunt.pilot)
+        walk = Walk(rows, x, self.y[rows], x, largest, largest, self.low[rows], left)
+        while len(walk.rows):
             now = self.slopes(walk.z, walk.y, "margin")
             self.gradients[walk.rows] += 1
             held = self._held(replace(walk, levels=self._level(walk)), now.logits)
             gradient = room(walk.z, now.gradient)
-            gap = -margin(now.logits, walk.y).clamp_max(0)
-            size = OVERSHOOT * gap / dual(self.norm, gradient).clamp_min(TINY) + NUDGE * largest
-            held &= size <= HOPELESS * largest
-            walk = replace(walk, size=size).take(held)
-            walk.move(steepest(self.norm, gradient[held]), self.norm)
-        self._judge(walk.rows, walk.z, self._level(walk))
+            going = self._aim(walk, ~held, now.logits, gradient)
+            walk = walk.take(going)
+            walk.move(steepest(self.norm, gradient[going]), self.norm)
 
-    def _level(self, walk: _Walk) -> torch.Tensor:
+    def _aim(
+        self, walk: Walk, fell: torch.Tensor, logits: torch.Tensor, gradient: torch.Tensor
+    ) -> torch.Tensor:
+        """Set radius and length of the pilot's next steps; which of its samples take one.
+
+        Until there is a mistake, to where a linear model puts the nearest one, as in DeepFool: only
+        towards the strongest wrong class, blind to pixels that the box holds, and no further than
+        the largest budget. A mistake breaks its level. From one not far outside the next smaller
+        ball, a step of that ball's radius and half of it, back into the ball.
+        """
+        high, largest = self.high[walk.rows], self.budgets[-1]
+        found = high < len(self.budgets)
+        gap = -margin(logits, walk.y).clamp_max(0)
+        ahead = OVERSHOOT * gap / dual(self.norm, gradient).clamp_min(TINY) + NUDGE * largest
+        walk.eps = torch.where(found, self.budgets[(high - 1).clamp_min(0)], largest)
+        walk.size = torch.where(fell, walk.eps, torch.where(found, walk.size / 2, ahead))
+        walk.left = torch.where(fell, PLUNGES, walk.left - 1)
+        near = distance(self.norm, walk.z - walk.x) <= NEAR * walk.eps
+        promising = torch.where(found, (high > 0) & (near | ~fell), ahead <= HOPELESS * largest)
+        return promising & (walk.left > 0)
+
+    def _level(self, walk: Walk) -> torch.Tensor:
         """The smallest budget whose ball holds each point."""
         return torch.searchsorted(
             self.budgets * (1 + TOLERANCE) + TOLERANCE, distance(self.norm, walk.z - walk.x)
         )
 
-    def _held(self, walk: _Walk, logits: torch.Tensor) -> torch.Tensor:
+    def _held(self, walk: Walk, logits: torch.Tensor) -> torch.Tensor:
         """Whether each sample is right: by the search's logits, and where not, by the model."""
         wrong = logits.argmax(1) != walk.y
         suspects = wrong.nonzero().squeeze(1)
@@ -348,27 +378,3 @@ class _Shard:
         hit = rows[wrong]
         self.found[hit], self.label[hit], self.high[hit] = z[wrong], label[wrong], levels[wrong]
         return wrong
-
-
-@dataclass(slots=True)
-class _Walk:
-    """Samples under way: rows of the shard, images, labels, points, radii, step lengths, levels."""
-
-    rows: torch.Tensor
-    x: torch.Tensor
-    y: torch.Tensor
-    z: torch.Tensor
-    eps: torch.Tensor
-    size: torch.Tensor
-    levels: torch.Tensor
-
-    def take(self, some: torch.Tensor) -> _Walk:
-        """Only the samples of a mask."""
-        if bool(some.all()):
-            return self
-        return _Walk(*(getattr(self, field.name)[some] for field in fields(self)))
-
-    def move(self, direction: torch.Tensor, norm: Norm) -> None:
-        """One step and its projection."""
-        moved = self.z + per_row(self.size, self.z) * direction
-        self.z = Balls(norm, self.eps).project(self.x, moved)

@@ -169,7 +169,8 @@ class _Blocks:
         self.fast, self.size, self.note = fast, size, note
 
     def __call__(self, x: torch.Tensor, y: torch.Tensor, loss: Loss) -> Slope:
-        pairs = zip(x.split(self.size), y.split(self.size), strict=True)
+        size = _even(len(x), self.size)
+        pairs = zip(x.split(size), y.split(size), strict=True)
         parts = [self._block(*pair, loss) for pair in pairs]
         if self.note is not None:
             self.note(forwards=len(x), backwards=len(x))
@@ -180,23 +181,34 @@ class _Blocks:
         return Slope(*(value[: len(x)] for value in found))
 
 
+def _even(count: int, size: int) -> int:
+    """Images in a block, so that blocks are about as large, in whole sixteenths of `size`.
+
+    >>> [_even(count, 256) for count in (0, 100, 256, 300, 1000)]
+    [256, 256, 256, 160, 256]
+    """
+    blocks, part = -(-count // size), max(size // PARTS, 1)
+    return size if blocks <= 1 else -(-count // (blocks * part)) * part
+
+
 def filled(rows: torch.Tensor, size: int) -> torch.Tensor:
     """`rows`, some of them again at the end, so that few lengths of a batch occur.
 
     Samples leave an attack one by one, and every new length costs the compilation of its
-    convolutions, as much as fifty gradients. So there are powers of two up to an eighth of a block,
-    then whole eighths.
+    convolutions, as much as fifty gradients. So there are powers of two up to a sixteenth of a
+    block, then whole sixteenths.
 
-    >>> [len(filled(torch.empty(count, 1), 128)) for count in (3, 17, 96, 100)]
+    >>> [len(filled(torch.empty(count, 1), 256)) for count in (3, 17, 96, 100)]
     [4, 32, 96, 112]
     """
-    count, eighth = len(rows), max(size // 8, 1)
-    length = -(-count // eighth) * eighth if count > eighth else 1 << max(count - 1, 0).bit_length()
+    count, part = len(rows), max(size // PARTS, 1)
+    length = -(-count // part) * part if count > part else 1 << max(count - 1, 0).bit_length()
     if count in (0, length):
         return rows
     return rows[torch.arange(length, device=rows.device) % count]
 
 
+PARTS = 16  # of a block, in whole multiples of which batches come
 EXAMPLES = 8  # images that decide whether a program computes what its network does
 CLOSE = {"float32": 1e-4, "bfloat16": 0.05}  # of its logits, relative to the largest
 
@@ -260,17 +272,17 @@ def at_logits(
 
 
 def block_size(x: torch.Tensor) -> int:
-    """Images at a time: a power of two, at most 131,072 pixels, from 8 to 128.
+    """Images at a time: a power of two, at most 262,144 pixels, from 8 to 256.
 
     Larger blocks take their memory from the system and give it back at every operation; smaller
     ones spend their time between operations.
 
     >>> import torch
     >>> [block_size(torch.empty(1, *shape)) for shape in ((1, 28, 28), (3, 32, 32), (3, 224, 224))]
-    [128, 32, 8]
+    [256, 64, 8]
     """
-    fitting = max(131_072 // max(x[0].numel(), 1), 1)
-    return min(max(1 << (fitting.bit_length() - 1), 8), 128)
+    fitting = max(262_144 // max(x[0].numel(), 1), 1)
+    return min(max(1 << (fitting.bit_length() - 1), 8), 256)
 
 
 class Copied:

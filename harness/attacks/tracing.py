@@ -22,13 +22,12 @@ from harness.attacks.passes import (
     Conv,
     Dense,
     Line,
-    PatchPool,
     Pool,
-    PoolRelu,
     Program,
     Relu,
     Window,
 )
+from harness.attacks.pooled import PatchPool, PoolRelu
 
 if TYPE_CHECKING:
     from collections.abc import Callable
