@@ -4,10 +4,12 @@ Each test says which wrong implementation it would catch. The images are drawn h
 of four heights under noise, which a small network learns in a hundred steps.
 """
 
+import contextlib
 import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from harness.models.stack import Stack
 from harness.recipes import Recipe, Step
 from harness.training import Settings, catastrophe, chance, train, train_many
 from harness.training.course import Course
+from harness.training.narrow import Narrow
 from harness.training.optimiser import BETAS, AdamW
 from harness.training.run import Run, one_cycle
 
@@ -33,6 +36,7 @@ BUILD = models.builder(
     Use("lenet5", {"channels": (4, 8), "hidden": 16}), num_classes=CLASSES, in_shape=SHAPE
 )
 QUICK = Settings(epochs=2, batch_size=32, learning_rate=5e-3)
+HALF = replace(QUICK, arithmetic="bfloat16")
 PGD = Use("pgd", {"eps": 0.1, "steps": 2})
 
 
@@ -56,12 +60,12 @@ def equal(one, two):
 # ---------------------------------------------------------------- what is learnt
 
 
+@pytest.mark.parametrize("arithmetic", ["float32", "bfloat16"])
 @pytest.mark.parametrize("steps", [[], [Use("cutout", {"size": 4})], [Use("mixup")], [PGD]])
-def test_a_network_learns_under_every_recipe(steps):
+def test_a_network_learns_under_every_recipe(steps, arithmetic):
     """Catches a step that is not taken, labels that no longer belong to images, and grads off."""
-    trained = train(
-        BUILD, DATA, HELD_OUT, steps, Settings(epochs=8, batch_size=32, learning_rate=1e-2), seed=0
-    )
+    settings = Settings(epochs=8, batch_size=32, learning_rate=1e-2, arithmetic=arithmetic)
+    trained = train(BUILD, DATA, HELD_OUT, steps, settings, seed=0)
     assert trained.history[-1]["val_accuracy"] > 0.95
     assert len(trained.history) == 8
     assert trained.facts["flags"] == {}
@@ -139,23 +143,25 @@ def test_an_optimiser_comes_without_a_compiler():
 # ---------------------------------------------------------------- determinism
 
 
+@pytest.mark.parametrize("quick", [QUICK, HALF])
 @pytest.mark.parametrize("steps", [[], [Use("cutout", {"size": 4}), PGD], [PGD, Use("mixup")]])
-def test_equal_seeds_give_equal_bits_and_others_do_not(steps):
+def test_equal_seeds_give_equal_bits_and_others_do_not(steps, quick):
     """Catches a global generator, an order that is not seeded, and a seed that is ignored."""
-    one = train(BUILD, DATA, HELD_OUT, steps, QUICK, seed=1)
-    two = train(BUILD, DATA, HELD_OUT, steps, QUICK, seed=1)
-    other = train(BUILD, DATA, HELD_OUT, steps, QUICK, seed=2)
+    one = train(BUILD, DATA, HELD_OUT, steps, quick, seed=1)
+    two = train(BUILD, DATA, HELD_OUT, steps, quick, seed=1)
+    other = train(BUILD, DATA, HELD_OUT, steps, quick, seed=2)
     assert equal(one.state, two.state)
     assert one.facts == two.facts
     assert not any(torch.equal(one.state[key], other.state[key]) for key in one.state)
 
 
-def test_a_network_trained_beside_others_has_the_bits_that_it_has_alone():
+@pytest.mark.parametrize("quick", [QUICK, HALF])
+def test_a_network_trained_beside_others_has_the_bits_that_it_has_alone(quick):
     """Catches generators shared by the members of an ensemble."""
     steps = [PGD, Use("cutout", {"size": 4})]
-    beside = train_many(BUILD, DATA, HELD_OUT, steps, QUICK, seeds=[3, 4])
+    beside = train_many(BUILD, DATA, HELD_OUT, steps, quick, seeds=[3, 4])
     for trained, seed in zip(beside, (3, 4), strict=True):
-        alone = train(BUILD, DATA, HELD_OUT, steps, QUICK, seed=seed)
+        alone = train(BUILD, DATA, HELD_OUT, steps, quick, seed=seed)
         assert equal(trained.state, alone.state)
         assert trained.facts == alone.facts
 
@@ -249,6 +255,157 @@ def test_a_stack_refuses_networks_whose_statistics_it_would_lose():
         network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
     with pytest.raises(ModelError, match="buffers"):
         Stack([network, network])
+
+
+# ---------------------------------------------------------------- mixed precision
+
+
+def test_small_steps_are_kept_in_mixed_precision():
+    """Catches weights or moments kept in bfloat16, where a step of a thousandth is rounded away."""
+    fresh = BUILD(0).state_dict()
+    slow = replace(HALF, learning_rate=2e-5)
+    half = train(BUILD, DATA, HELD_OUT, [], slow, seed=0).state
+    full = train(BUILD, DATA, HELD_OUT, [], replace(slow, arithmetic="float32"), seed=0).state
+    for name, start in fresh.items():
+        assert half[name].dtype == torch.float32
+        moved, wanted = half[name] - start, full[name] - start
+        assert float((moved - wanted).norm() / wanted.norm()) < 0.25
+
+
+def test_passes_compute_in_bfloat16_and_hand_back_float32(monkeypatch):
+    """Catches an arithmetic that is not used, logits or a loss in bfloat16, and validation of
+    another network than the one that is kept."""
+    inside, lost = [], []
+
+    class Watched(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(256, CLASSES)
+
+        def forward(self, x):
+            out = self.layer(x.flatten(1))
+            inside.append((self.training, out.dtype))
+            return out
+
+    entropy = F.cross_entropy
+
+    def watched(logits, *rest, **named):
+        lost.append(logits.dtype)
+        return entropy(logits, *rest, **named)
+
+    monkeypatch.setattr(F, "cross_entropy", watched)
+    with torch.random.fork_rng():
+        train(lambda seed: Watched(), DATA, HELD_OUT, [], HALF, seed=0)
+    assert set(inside) == {(True, torch.bfloat16), (False, torch.float32)}
+    assert set(lost) == {torch.float32}
+
+
+@pytest.mark.parametrize("arithmetic", ["float32", "bfloat16"])
+def test_batch_statistics_are_float32(arithmetic):
+    """Catches running means in bfloat16, which stand still at a large mean: the momentum's share of
+    what is new is below its last digit."""
+
+    class Normed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.layer = nn.BatchNorm2d(1, momentum=1e-3), nn.Linear(256, CLASSES)
+
+        def forward(self, x):
+            return self.layer(self.norm(x).flatten(1))
+
+    settings = Settings(epochs=20, batch_size=32, arithmetic=arithmetic)
+    with torch.random.fork_rng():
+        state = train(lambda seed: Normed(), DATA, HELD_OUT, [], settings, seed=0).state
+    kept = 0.999**200
+    assert state["norm.running_mean"].dtype == torch.float32
+    assert float(state["norm.running_mean"]) == pytest.approx((1 - kept) * DATA.x.mean(), rel=0.01)
+    wanted = kept + (1 - kept) * DATA.x.var()
+    assert float(state["norm.running_var"]) == pytest.approx(wanted, rel=0.01)
+
+
+def test_stacked_training_in_mixed_precision_learns():
+    """Catches kernels that vmap cannot take, and members without gradients."""
+    settings = Settings(epochs=8, batch_size=32, learning_rate=1e-2, arithmetic="bfloat16")
+    for trained in train_many(BUILD, DATA, HELD_OUT, [PGD], settings, seeds=[0, 1], stacked=True):
+        assert trained.history[-1]["val_accuracy"] > 0.95
+        assert all(tensor.dtype == torch.float32 for tensor in trained.state.values())
+
+
+# ---------------------------------------------------------------- layers of few channels
+
+
+def pooled(x, *args, narrow, **named):
+    """Pooled images, and the gradient of a fixed weighing of them."""
+    point = x.clone().requires_grad_()
+    with Narrow() if narrow else contextlib.nullcontext():
+        out = F.max_pool2d(point, *args, **named)
+    weight = torch.rand(out.shape, generator=torch.Generator().manual_seed(1)).to(out)
+    (gradient,) = torch.autograd.grad(out, point, weight)
+    return out.detach(), gradient
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("shape", "args", "named"),
+    [
+        ((3, 6, 8, 10), (2,), {}),
+        ((3, 1, 8, 6), ((2, 2), (2, 2)), {}),
+        ((3, 20, 4, 4), ([2, 2],), {"stride": 2, "padding": 0, "dilation": 1}),
+        ((3, 6, 9, 8), (2,), {}),  # from here on PyTorch's own
+        ((3, 6, 9, 9), (2,), {"ceil_mode": True}),
+        ((3, 6, 8, 8), (2,), {"padding": 1}),
+        ((3, 6, 8, 8), (2, 1), {}),
+        ((3, 6, 8, 8), (3, 2), {}),
+        ((3, 6, 8, 8), (2,), {"dilation": 2}),
+        ((3, 16, 8, 8), (2,), {}),
+    ],
+)
+def test_pooling_of_few_channels_has_the_bits_of_pytorchs(shape, args, named, layout, dtype):
+    """Catches negative numbers compared by their bits, gradients put into the wrong corner, and
+    windows that are not two by two. No two numbers are equal here."""
+    count = math.prod(shape)
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0)) - count // 3
+    # As many different numbers as bfloat16 has: by their bits, the exponent in the middle.
+    numbers = (16000 + order.abs()).to(torch.int16).view(torch.bfloat16).to(dtype) * order.sign()
+    x = numbers.to(dtype).view(shape).to(memory_format=layout)
+    for ours, theirs in zip(
+        pooled(x, *args, narrow=True, **named), pooled(x, *args, narrow=False, **named), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_equal_maxima_get_the_gradient_once(dtype):
+    """Catches gradients given to each of four equal values, as in the empty ground of a digit."""
+    x = torch.randint(2, (50, 3, 8, 8), generator=torch.Generator().manual_seed(0)).to(dtype)
+    _, gradient = pooled(x, 2, narrow=True)
+    windows = gradient.unfold(2, 2, 2).unfold(3, 2, 2).flatten(4)
+    weight = torch.rand(50, 3, 4, 4, generator=torch.Generator().manual_seed(1)).to(dtype)
+    assert torch.equal(windows.sum(4), weight)
+    assert torch.equal((windows != 0).sum(4), (weight != 0).to(torch.int64))
+    assert not gradient[(x == 0) & (F.max_pool2d(x, 2).repeat_interleave(2, 2).repeat_interleave(2, 3) == 1)].any()  # fmt: skip
+
+
+def test_other_functions_of_few_channels_are_pytorchs():
+    """Catches a mean over windows that is skipped where there is something to average, and calls
+    by name that a rule does not understand."""
+    x = torch.rand(3, 6, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.random.fork_rng():
+        conv = nn.Conv2d(6, 4, 3, padding=1)
+    for size in (8, 4, (8, 4), (None, 8)):
+        with Narrow():
+            averaged = F.adaptive_avg_pool2d(x, size)
+        assert torch.equal(averaged, F.adaptive_avg_pool2d(x, size))
+    with torch.autocast("cpu", torch.bfloat16):
+        theirs = F.conv2d(input=x, weight=conv.weight, bias=conv.bias, padding=1)
+        with Narrow():
+            ours = F.conv2d(input=x, weight=conv.weight, bias=conv.bias, padding=1)
+            bare = nn.functional.max_pool2d(x[0], 2)
+            _, where = F.max_pool2d(x, 2, return_indices=True)
+    torch.testing.assert_close(ours, theirs)
+    assert torch.equal(bare, F.max_pool2d(x, 2)[0])
+    assert torch.equal(where, F.max_pool2d(x, 2, return_indices=True)[1])
 
 
 # ---------------------------------------------------------------- the schedule

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.attacks.gradients import fastest
 from harness.core.errors import ModelError
 from harness.core.types import digest_of
 from harness.plan import cost
@@ -40,10 +41,11 @@ def _network(draft: Draft, spec: ModelSpec, seed: int, member: int) -> Plain:
     steps = [completed("recipe", step) for step in spec.train]
     training, held_out = draft.split("train"), draft.split("val")
     draft.size(draft.suite.data, "train")  # says so now if there is none
+    arithmetic = spec.training.arithmetic or fastest(draft.device)
     params: Plain = {
         "network": network,
         "steps": steps,
-        "training": spec.training.model_dump(),
+        "training": spec.training.model_dump() | {"arithmetic": arithmetic},
         "train": training,
         "val": held_out,
     }
@@ -56,7 +58,7 @@ def _network(draft: Draft, spec: ModelSpec, seed: int, member: int) -> Plain:
         params,
         inputs={"train": digest_of(training), "val": digest_of(held_out)},
         plugs=plugs,
-        seconds=cost.training(spec, draft.images(training)),
+        seconds=cost.training(spec, draft.images(training), arithmetic),
     )
     return {"network": network, "weights": digest}
 

@@ -44,12 +44,15 @@ class Training(Strict):
         batch_size: images a step.
         learning_rate: peak of the one-cycle schedule (Adam).
         weight_decay: decoupled, of Adam.
+        arithmetic: "float32"; or "bfloat16", mixed precision with weights, optimiser and loss in
+            float32. If None, the plan takes bfloat16 where the processor multiplies it natively.
     """
 
     epochs: int = Field(default=4, ge=1)
     batch_size: int = Field(default=128, ge=1)
     learning_rate: float = Field(default=5e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
+    arithmetic: Literal["float32", "bfloat16"] | None = None
 
 
 class ModelSpec(Strict):

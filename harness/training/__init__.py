@@ -11,10 +11,13 @@ Images lie in memory as one tensor, a batch is one gather, and Adam follows a on
 All randomness comes from streams named under the seed, so that equal seeds give equal bits on one
 thread, and nothing that others draw is shifted. Always the last epoch's weights are kept.
 
+The passes of learning are in float32 or in mixed precision (`Settings.arithmetic`, `arithmetic`):
+a plan takes the latter where the processor multiplies bfloat16 natively, by the rule that attacks
+search by. What the history says of held-out images is judged in float32 either way.
+
 Training attacks ask for gradients with respect to the images only (parameters ask for none
 meanwhile), in float32, by autograd on a copy whose first convolution has a cheap one
-(`harness.models.thin`). The passes that other attacks write out take as long in float32; in bfloat16
-they spare a quarter, on processors that multiply it, and the weights would depend on which.
+(`harness.models.thin`). In bfloat16 autograd takes as long for these.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from harness.attacks.gradients import keep_memory
 from harness.core.rng import derive
 from harness.recipes import compose
 from harness.training.health import catastrophe, chance
-from harness.training.types import Attempt, Settings, Trained
+from harness.training.types import Arithmetic, Attempt, Settings, Trained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from harness.training.course import Course
 
 __all__ = [
+    "Arithmetic",
     "Attempt",
     "Progress",
     "Settings",

@@ -13,6 +13,7 @@ from harness.core.rng import torch_rng
 from harness.models import thin
 from harness.models.stack import Stack
 from harness.recipes import Batch, Step, pgd
+from harness.training.arithmetic import Passes
 from harness.training.health import WINDOW, Epoch, chance
 from harness.training.optimiser import AdamW
 
@@ -57,8 +58,10 @@ class Run:
         self, networks: Sequence[nn.Module], course: Course, seeds: Sequence[int], pace: float
     ) -> None:
         self.course, self.pace, self.members = course, pace, len(networks)
-        self.network, self.attacked = _to_train(networks, course.x.device)
         settings, steps = course.settings, course.recipe.steps
+        self.network, self.attacked = _to_train(networks, course.x.device)
+        self.learnt = Passes(self.network, settings.arithmetic)
+        self.climbed = Passes(self.attacked, "float32")
         self.optimiser = AdamW(self.network.parameters(), settings.weight_decay)
         self.orders = [torch_rng(seed, "order") for seed in seeds]
         self.rngs = [torch_rng(seeds[0], "recipe", i, step.name) for i, step in enumerate(steps)]
@@ -109,7 +112,7 @@ class Run:
         """One step of the optimiser; (2, M) mean loss and accuracy on what was learnt from."""
         progress, size = self.step / self.course.steps, len(rows) // self.members
         batch = self._prepared(rows, size, progress)
-        logits = self.network(batch.x)
+        logits = self.learnt(batch.x)
         losses = F.cross_entropy(logits, batch.y, reduction="none")
         self.optimiser.forget()
         (losses.sum() / size).backward()
@@ -124,7 +127,7 @@ class Run:
         batch = Batch(course.x[rows], course.y[rows], course.recipe.attacked(size) * self.members)
         with _no_gradients(self.network):
             return course.recipe(
-                batch, model=self.attacked, progress=progress * self.pace, rngs=self.rngs
+                batch, model=self.climbed, progress=progress * self.pace, rngs=self.rngs
             )
 
     def _judge(self) -> None:
@@ -168,7 +171,7 @@ class Run:
     def _attacked(self, x: torch.Tensor, y: torch.Tensor, attack: Step) -> torch.Tensor:
         batch = Batch(x, F.one_hot(y, self.course.classes).to(x), len(x))
         with _no_gradients(self.network):
-            return attack(batch, model=self.attacked, progress=1.0, rng=self.probe_rng).x
+            return attack(batch, model=self.climbed, progress=1.0, rng=self.probe_rng).x
 
 
 def _probe(threat: Threat) -> Step:

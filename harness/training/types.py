@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.training.health import Epoch, catastrophe
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import torch
 
     State = dict[str, torch.Tensor]
+
+Arithmetic = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +24,16 @@ class Settings:
         batch_size: images a step, >= 1.
         learning_rate: peak of the one-cycle schedule, > 0.
         weight_decay: decoupled (AdamW).
+        arithmetic: of convolutions and products: "float32", or "bfloat16", which is mixed precision
+            (`harness.training.arithmetic`). A plan takes "bfloat16" where the processor multiplies
+            it natively.
     """
 
     epochs: int = 5
     batch_size: int = 128
     learning_rate: float = 5e-3
     weight_decay: float = 0.0
+    arithmetic: Arithmetic = "float32"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,12 @@ Both train the same network (TorchUncertainty's own LeNet, 6 and 16 filters) on 
 one epoch, and are scored on the 10,000 test images by us. The peer runs with its MNIST datamodule as
 it comes, in batches of 128, except that it does not crop (`basic_augment=False`, which spares it work
 and helps it in one epoch), with Adam at 1e-3 or at the best of --rates; ours runs at the batch and
-rate that are best for one epoch. Rounds alternate, both have the same cores, and the table has medians
-and the ratio of processor time, the peer's loading processes included, with wall time in brackets. A
-second table has the time of one gradient with respect to the images, in turns: as PyTorch takes it, as
-training takes it, and with all passes written out, as attacks do.
+rate that are best for one epoch, in float32 and in mixed precision (`harness.training.arithmetic`),
+which pays where the processor multiplies bfloat16 natively. Rounds alternate, both have the same
+cores, and the table has medians and the ratios of processor time to either of ours, the peer's
+loading processes included, with wall time in brackets. A second table has the time of one gradient
+with respect to the images, in turns: as PyTorch takes it, as training takes it in float32, and with
+all passes written out, as attacks do.
 """
 
 import argparse
@@ -22,6 +24,7 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -32,9 +35,12 @@ from harness.attacks.gradients import Search, keep_memory, slope, written_out
 from harness.core.rng import global_state
 from harness.core.types import Split, Use, array_digest
 from harness.data import Dataset, load
-from harness.training import Settings, train
+from harness.training import Arithmetic, Settings, train
 
-SETTINGS = Settings(epochs=1, batch_size=256, learning_rate=1e-2)  # the best for one epoch
+SETTINGS = {  # the best for one epoch
+    name: Settings(epochs=1, batch_size=384, learning_rate=2e-2, arithmetic=name)
+    for name in get_args(Arithmetic)
+}
 Timed = tuple[float, float, float]
 """Seconds of processor and of wall time, and test accuracy."""
 
@@ -72,12 +78,12 @@ def network(seed: int) -> nn.Module:
         return lenet(1, 10)
 
 
-def ours(data: Dataset, whole: Split, seed: int) -> Timed:
+def ours(data: Dataset, whole: Split, seed: int, arithmetic: Arithmetic) -> Timed:
     """Our loop, on one thread."""
     torch.set_num_threads(1)
     few = data.val.take(np.arange(1))  # the peer does not look at held-out images either
     start, wall = busy(), time.perf_counter()
-    trained = train(network, whole, few, [], SETTINGS, seed=seed)
+    trained = train(network, whole, few, [], SETTINGS[arithmetic], seed=seed)
     taken, wall = busy() - start, time.perf_counter() - wall
     module = network(seed)
     module.load_state_dict(trained.state)
@@ -130,16 +136,21 @@ def epochs(data: Dataset, chosen: argparse.Namespace) -> list[str]:
     whole = whole_training_set(data)
     rows: dict[str, list[Timed]] = {}
     for seed in range(chosen.rounds):
-        rows.setdefault("harness", []).append(ours(data, whole, seed))
+        for arithmetic in SETTINGS:
+            name = f"harness, {arithmetic}"
+            rows.setdefault(name, []).append(ours(data, whole, seed, arithmetic))
         for rate in chosen.rates:
             name = f"TorchUncertainty, Adam {rate:g}"
             rows.setdefault(name, []).append(peer(data, chosen, seed, rate))
     seconds = {name: statistics.median(t for t, _, _ in runs) for name, runs in rows.items()}
-    lines = ["| one epoch of MNIST | seconds (wall) | ratio | test accuracy |", "|---|---|---|---|"]
+    lines = [
+        "| one epoch of MNIST | seconds (wall) | over float32 | over bfloat16 | test accuracy |",
+        "|---|---|---|---|---|",
+    ]
     for name, runs in rows.items():
-        ratio = seconds[name] / seconds["harness"]
+        over = " | ".join(f"{seconds[name] / seconds[f'harness, {ours}']:.1f}" for ours in SETTINGS)
         wall, right = (statistics.median(run[i] for run in runs) for i in (1, 2))
-        lines.append(f"| {name} | {seconds[name]:.2f} ({wall:.2f}) | {ratio:.1f} | {right:.4f} |")
+        lines.append(f"| {name} | {seconds[name]:.2f} ({wall:.2f}) | {over} | {right:.4f} |")
     return lines
 
 
