@@ -1,5 +1,7 @@
 """The security curve: a closed form, every budget by itself, a library, and any number of threads."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,9 @@ from small_nets import digits, held_out, robust, standard
 from torch import nn
 
 from harness import security_curve
-from harness.attacks.frontier import SHARD
+from harness.attacks.frontier import SHARD, Frontier, Hunt, find
+from harness.attacks.gradients import Slope, slope
+from harness.attacks.losses import Loss
 from harness.core.errors import InputError
 
 BUDGETS = (0.02, 0.05, 0.1, 0.15, 0.2)
@@ -127,6 +131,45 @@ def test_samples_that_hold_meet_every_start_with_all_steps():
     assert 0 < held.sum() < len(x)
     assert (found.gradients[held] == steps * restarts).all()
     assert (found.gradients[~held] < steps * restarts + 1).all()
+
+
+class Seen:
+    """Slopes of a model, and the points at which they were asked for."""
+
+    def __init__(self, model) -> None:
+        self.model, self.points = model, []
+
+    def __call__(self, x: torch.Tensor, y: torch.Tensor, loss: Loss) -> Slope:
+        self.points.append(x.clone())
+        return slope(self.model, x, y, loss)
+
+
+def hunted(count: int, budgets: list[float], hunt: Hunt) -> tuple[Seen, Frontier]:
+    x, y = held_out(count)
+    model = standard()
+    seen = Seen(model)
+    return seen, find(model, x, y, "linf", budgets, hunt, seed=0, direction=seen)
+
+
+def test_nobody_waits_for_another_to_begin_at_the_next_budget():
+    """Catches a batch that shrinks to its stragglers at every budget: the slowest sample decides."""
+    seen, found = hunted(60, list(BUDGETS), Hunt(steps=10, pilot=0))
+    assert len(seen.points) == found.gradients.max() > 20
+
+
+def test_every_start_is_another_point():
+    """Catches restarts from one and the same start: they would find nothing new."""
+    seen, found = hunted(12, [1e-6], Hunt(steps=1, restarts=3, pilot=0))
+    assert len(seen.points) == found.gradients.max() == 3
+    assert not any(torch.equal(a, b) for a, b in itertools.combinations(seen.points, 2))
+
+
+def test_the_pilot_spares_gradients_and_changes_nothing():
+    """Catches a pilot whose finds are lost, or that does not try the smaller balls."""
+    _, slow = hunted(60, list(BUDGETS), Hunt(steps=20, pilot=0))
+    _, fast = hunted(60, list(BUDGETS), Hunt(steps=20))
+    assert (fast.first_broken <= slow.first_broken).all()
+    assert fast.gradients.mean() < 0.8 * slow.gradients.mean()
 
 
 @pytest.mark.parametrize(
