@@ -648,7 +648,7 @@ def test_noise_of_the_search_has_the_moments_of_binomial_counts():
     count = np.array([3, 40, 900, 5000])
     accuracy = np.array([0.5, 0.9, 0.995, 0.9])
     bins = _Bins(int(count.sum()), count, accuracy, count * accuracy)
-    drawn = _Search(bins, "ece", np.zeros((1, 4)), PAIRED)._drawn(np.zeros(4)) * bins.n
+    drawn = _Search(bins, "ece", np.zeros((1, 4)), PAIRED["ece"])._drawn(np.zeros(4)) * bins.n
     exact = stats.binom(count, 1 - accuracy)
     assert drawn.mean(0) == pytest.approx(np.zeros(4), abs=0.06)
     assert drawn.std(0) == pytest.approx(exact.std(), rel=0.06)  # whole counts: 1/12 more variance
@@ -779,6 +779,16 @@ def test_pulls_are_what_moves_an_error(kind):
     metric = getattr(metrics, kind)
     without = [metric(*(np.delete(part, k, 0) for part in (probs, labels))) for k in range(900)]
     assert np.corrcoef(pull, -np.array(without))[0, 1] > 0.9995
+
+
+def test_mistakes_in_a_thin_bin_hardly_show_an_rms_error():
+    """Catches the lower end of the RMS error alone, which four images of 2,000 lift to ten times as much."""
+    confidence = np.full(2000, 0.9999)
+    confidence[:4], confidence[10:20] = 0.93, np.linspace(0.5, 0.98, 10)
+    thin, clear = (two_class(confidence, np.arange(2000) >= wrong) for wrong in (4, 100))
+    lower = [statistics.binned_error(*thin, kind).low for kind in KINDS]
+    assert 0 < lower[1] < 2 * lower[0]
+    assert statistics.binned_error(*clear, "rms_calibration_error").low > 0.03
 
 
 def test_equal_records_give_equal_intervals():
