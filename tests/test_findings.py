@@ -153,7 +153,7 @@ CASES = [
     ("C1", "does not hold", MIXED_FIRST, {"gap": 0.072}),
     ("C1", "does not hold", MIXED_FIRST, {"brier": 0.032}),
     ("C1", "undecided", MIXED_FIRST, {"brier": 0.035}),
-    ("C1", "undecided", MIXED_FIRST, {"gap": 0.0825}),
+    ("C1", "undecided", MIXED_FIRST, {"gap": 0.081}),
     ("C2", "does not hold", "Wide", {"brier": 0.001}),
     ("C2", "does not hold", "Wide", {"gap": 0.03}),
     ("C2", "undecided", "Committee 10", {"gap": 0.048}),
