@@ -38,7 +38,7 @@ from harness.data import Dataset, load
 from harness.training import Arithmetic, Settings, train
 
 SETTINGS = {  # the best for one epoch
-    name: Settings(epochs=1, batch_size=384, learning_rate=2e-2, arithmetic=name)
+    name: Settings(epochs=1, batch_size=256, learning_rate=2e-2, arithmetic=name)
     for name in get_args(Arithmetic)
 }
 Timed = tuple[float, float, float]
