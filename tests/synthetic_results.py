@@ -369,7 +369,7 @@ def _run(latents, maker, classes, *, faults):
         attack = f"{latent.attack} linf {latent.eps}" if latent.attack else "plain"
         return {
             "name": latent.name, "family": latent.family, "description": f"LeNet-5, {attack}", "parameters": 61706 * latent.members, "members": latent.members,
-            "training": {"recipe": attack, "epochs": 6, "seconds": 18.0 * latent.members * (9 if latent.attack == "pgd" else 2 if latent.attack else 1), "passes": 12.0, "eps": latent.eps, "attack": latent.attack, "note": "overfitted catastrophically (H91)" if latent.name == "FGSM 0.3" else ""},
+            "training": {"recipe": attack, "epochs": 6, "seconds": 18.0 * latent.members * (9 if latent.attack == "pgd" else 2 if latent.attack else 1), "passes": 12.0, "eps": latent.eps, "attack": latent.attack, "arithmetic": "float32", "note": "overfitted catastrophically (H91)" if latent.name == "FGSM 0.3" else ""},
             "weights": "ab" * 32,
         }  # fmt: skip
 

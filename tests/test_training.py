@@ -388,15 +388,10 @@ def test_equal_maxima_get_the_gradient_once(dtype):
 
 
 def test_other_functions_of_few_channels_are_pytorchs():
-    """Catches a mean over windows that is skipped where there is something to average, and calls
-    by name that a rule does not understand."""
+    """Catches calls by name, or of other ranks, that a rule does not understand."""
     x = torch.rand(3, 6, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.random.fork_rng():
         conv = nn.Conv2d(6, 4, 3, padding=1)
-    for size in (8, 4, (8, 4), (None, 8)):
-        with Narrow():
-            averaged = F.adaptive_avg_pool2d(x, size)
-        assert torch.equal(averaged, F.adaptive_avg_pool2d(x, size))
     with torch.autocast("cpu", torch.bfloat16):
         theirs = F.conv2d(input=x, weight=conv.weight, bias=conv.bias, padding=1)
         with Narrow():

@@ -142,27 +142,27 @@ class PoolRelu:
 
     def forward(self, *given: torch.Tensor, keep: bool) -> tuple[torch.Tensor, Tensors]:
         x = last(given[0])
-        left, right = _pairs(_bits(x).permute(0, 2, 3, 1), 2)
+        left, right = pairs(_bits(x).permute(0, 2, 3, 1), 2)
         across = torch.maximum(left, right)
         is_left = torch.eq(left, across, out=torch.empty_like(across)) if keep else across
-        out = _larger(*_pairs(across, 1), keep=keep).clamp_min_(0).view(x.dtype)
+        out = _larger(*pairs(across, 1), keep=keep).clamp_min_(0).view(x.dtype)
         return out.permute(0, 3, 1, 2), (x, out, across, is_left) if keep else ()
 
     def backward(self, kept: Tensors, *gradients: torch.Tensor) -> Tensors:
         (gradient,) = gradients
         x, out, across, is_left = kept
         flat = gradient.to(out.dtype).permute(0, 2, 3, 1)
-        _part(_lit(flat, out), *_pairs(across, 1))
+        _part(_lit(flat, out), *pairs(across, 1))
         across[:, x.shape[2] // 2 * 2 :] = 0  # an odd last row has no part in the maximum
         odd = x.shape[2] % 2 or x.shape[3] % 2
         to_input = torch.zeros_like(x) if odd else torch.empty_like(x)
-        left, right = _pairs(_bits(to_input).permute(0, 2, 3, 1), 2)
+        left, right = pairs(_bits(to_input).permute(0, 2, 3, 1), 2)
         torch.sub(across, torch.mul(is_left, across, out=left), out=right)
         return (to_input,)
 
 
-def _pairs(images: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Every other row (1) or column (2) of (N, H, W, C) images, and those between; an odd last is left out."""
+def pairs(images: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Every other row (1) or column (2) of (N, H, W, C) images, and those between; not an odd last."""
     even = images.narrow(dim, 0, images.shape[dim] // 2 * 2).unflatten(dim, (-1, 2))
     return even.select(dim + 1, 0), even.select(dim + 1, 1)
 

@@ -39,6 +39,7 @@ def perform(job: Job, bench: Bench) -> Done:
         "classes": classes,
         "shape": list(shape),
         "images": len(data),
+        "arithmetic": job.params["training"]["arithmetic"],
         "weights": hashlib.sha256(weights).hexdigest(),
     }
     return Done(facts=facts | trained.facts, files={WEIGHTS: weights})

@@ -139,6 +139,7 @@ def _training(view: View, spec: ModelSpec, trained: list[Artifact]) -> Training:
         "passes": None if passes is None else float(passes),
         "eps": base.training_budget,
         "attack": attack,
+        "arithmetic": str(trained[0].facts["arithmetic"]),
         "note": "; ".join(note for note in notes if note),
     }
 

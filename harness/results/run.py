@@ -21,6 +21,7 @@ class Training(TypedDict):
         passes: forward plus backward passes per training image, attacks included; None if unknown.
         eps: training budget, or None for models not trained on attacks.
         attack: name of the training attack ("fgsm", "pgd"), or "".
+        arithmetic: of the learning passes: "float32", or "bfloat16" (mixed precision).
         note: "collapsed and repeated with seed 1", "overfitted catastrophically", ... or "".
     """
 
@@ -30,6 +31,7 @@ class Training(TypedDict):
     passes: float | None
     eps: float | None
     attack: str
+    arithmetic: str
     note: str
 
 

@@ -33,12 +33,13 @@ def _recipes(story: Story) -> list[Block]:
         Column("Networks"),
         Column("Parameters"),
         Column("Epochs"),
+        Column("Arithmetic"),
         Column("Seconds"),
         Column("Note"),
     )
     rows = tuple(
         (Text(model["name"]), Text(training["recipe"]), Text(str(model["members"])), Text(f"{model['parameters']:,}"),
-         Text(str(training["epochs"])), Text(f"{training['seconds']:.0f}"), Text(training["note"], "warn" if training["note"] else "plain"))
+         Text(str(training["epochs"])), Text(training.get("arithmetic", "float32")), Text(f"{training['seconds']:.0f}"), Text(training["note"], "warn" if training["note"] else "plain"))
         for model in trained
         if (training := model["training"])
     )  # fmt: skip

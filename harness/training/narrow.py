@@ -15,13 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
+from harness.attacks.pooled import BITS, pairs
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Size = int | tuple[int, ...] | list[int]
 
 WIDE = 16  # channels: a multiple of it suits PyTorch's own kernels
-BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
 
 
 class Narrow(TorchFunctionMode):
@@ -73,17 +74,10 @@ def _pooled(
     return _Pool.apply(input) if by_two and _in_pairs(input) and not ceil_mode else None
 
 
-def _averaged(input: torch.Tensor, output_size: Size) -> torch.Tensor | None:
-    """A mean over windows of one pixel is the image itself."""
-    same = input.ndim == 4 and _both(output_size) == tuple(input.shape[2:])
-    return input if same else None
-
-
 RULES: dict[object, Callable[..., torch.Tensor | None]] = {
     torch.conv2d: _convolved,
     F.max_pool2d: _pooled,
     torch.max_pool2d: _pooled,
-    F.adaptive_avg_pool2d: _averaged,
 }
 """What each function is replaced by; None where that does not suit its arguments."""
 
@@ -107,8 +101,8 @@ class _Pool(torch.autograd.Function):
         images: torch.Tensor,
     ) -> torch.Tensor:
         pixels = images.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
-        lines = torch.maximum(*_lines(pixels))
-        largest = torch.maximum(*_columns(lines))
+        lines = torch.maximum(*pairs(pixels, 1))
+        largest = torch.maximum(*pairs(lines, 2))
         ctx.save_for_backward(pixels, lines, largest)
         return largest.permute(0, 3, 1, 2)
 
@@ -124,8 +118,8 @@ class _Pool(torch.autograd.Function):
         pixels, lines, largest = (kept.view(bits) for kept in ctx.saved_tensors)
         above = above.permute(0, 2, 3, 1).contiguous().view(bits)
         to_lines, to_pixels = torch.empty_like(lines), torch.empty_like(pixels)
-        _shared(above, largest, _columns(lines)[0], _columns(to_lines))
-        _shared(to_lines, lines, _lines(pixels)[0], _lines(to_pixels))
+        _shared(above, largest, pairs(lines, 2)[0], pairs(to_lines, 2))
+        _shared(to_lines, lines, pairs(pixels, 1)[0], pairs(to_pixels, 1))
         return to_pixels.view(grads[0].dtype).permute(0, 3, 1, 2)
 
 
@@ -140,11 +134,3 @@ def _shared(
     torch.ne(first, largest, out=two)
     two.mul_(above)
     torch.sub(above, two, out=one)
-
-
-def _lines(pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    return pixels[:, 0::2], pixels[:, 1::2]
-
-
-def _columns(pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    return pixels[:, :, 0::2], pixels[:, :, 1::2]
