@@ -1,12 +1,15 @@
 """Passes written out by hand, against autograd on the same network."""
 
+import numba
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from harness import models
-from harness.attacks.gradients import slope, written_out
+from harness.attacks import kernels
+from harness.attacks.gradients import CLOSE, slope, written_out
 from harness.attacks.losses import DIRECTIONS
 from harness.attacks.tracing import trace
 from harness.core.rng import global_state
@@ -118,8 +121,8 @@ def test_the_slope_is_that_of_autograd(name, loss):
     torch.testing.assert_close(ours.gradient / scale, wanted.gradient / scale, rtol=0, atol=1e-4)
 
 
-def test_an_ensemble_cuts_its_patches_once():
-    """Catches members that each cut and put back the patches of the same images."""
+def test_an_ensemble_reads_its_images_once():
+    """Catches members that each get a line, and images of their own, where one does for all."""
     network = NETWORKS["ensemble"]()
     lines = trace(network, images(network)[0], torch.float32).lines
     (first,) = (line for line in lines if 0 in line.reads)
@@ -128,13 +131,15 @@ def test_an_ensemble_cuts_its_patches_once():
 
 @pytest.mark.parametrize("name", ["lenet5", "padded", "ensemble"])
 def test_bfloat16_points_the_same_way(name):
-    """Catches a bfloat16 pass that is wrong beyond its rounding."""
+    """Catches a bfloat16 pass that is wrong beyond its rounding, and a first layer that rounds too."""
     network = NETWORKS[name]()
-    x, y = images(network, 16)
+    x, y = images(network, 512)
     fast = written_out(network, x, torch.bfloat16)
     assert fast is not None
     ours, wanted = fast(x, y, "ce").gradient, slope(network, x, y, "ce").gradient
-    assert F.cosine_similarity(ours.flatten(1), wanted.flatten(1)).min() > 0.97
+    same = F.cosine_similarity(ours.flatten(1), wanted.flatten(1))
+    assert same.mean() > 0.991  # 0.989 with a first layer in bfloat16
+    assert same.min() > 0.95
 
 
 def test_of_equal_values_the_first_takes_the_gradient():
@@ -160,3 +165,59 @@ class Branching(nn.Module):
 def test_a_network_that_cannot_be_traced_is_left_to_autograd():
     """Catches a trace of one branch taken for the whole."""
     assert written_out(Branching().eval(), torch.ones(2, *GREY), torch.float32) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_threads_share_a_batch_without_a_trace(dtype):
+    """Catches images that no thread takes, or two of them, and a share that is written elsewhere."""
+    network = NETWORKS["padded"]()
+    x, y = images(network, 101)
+    fast, found = written_out(network, x, dtype), {}
+    assert fast is not None
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found[threads] = fast(x, y, "margin").gradient
+    finally:
+        torch.set_num_threads(before)
+    few = CLOSE[str(dtype).removeprefix("torch.")]  # PyTorch's own products differ by the thread
+    for threads in (2, 3):
+        error = (found[threads] - found[1]).abs().max() / found[1].abs().max()
+        assert float(error) < few
+
+
+def bfloat16(bits: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16)
+
+
+def test_bfloat16_is_rounded_and_read_as_pytorch_does():
+    """Catches numbers that are cut off, halves that go up in every case, and bits read as numbers."""
+    values = torch.randn(5000, generator=torch.Generator().manual_seed(0)) * 2.0 ** torch.arange(5000).remainder(60)  # fmt: skip
+    halves = torch.arange(0x3F800000, 0x3F900000, 0x8000, dtype=torch.int32).view(torch.float32)
+    for given in (values, -values, halves, torch.tensor([torch.inf, -torch.inf, 0.0])):
+        ours = np.array([kernels._half(value) for value in given.numpy()], np.uint16)
+        assert torch.equal(bfloat16(ours), given.bfloat16())
+        read = np.array([kernels._whole(one) for one in ours], np.float32)
+        assert torch.equal(torch.from_numpy(read), given.bfloat16().float())
+
+
+def test_kernels_work_where_nothing_can_be_kept(monkeypatch):
+    """Catches an installation that can't be written, in a home that can't either, which fails."""
+    real = numba.njit
+
+    def njit(*, cache: bool = False, **options: object):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return real(**options)
+
+    monkeypatch.setattr(kernels.numba, "njit", njit)
+
+    @kernels.compiled
+    def doubled(x: np.ndarray) -> None:
+        for i in range(len(x)):
+            x[i] *= 2
+
+    values = np.ones(3)
+    doubled(values)
+    assert values.tolist() == [2, 2, 2]

@@ -1,6 +1,6 @@
 """Intervals and tests against SciPy, scikit-learn, exact enumeration, closed forms and naive loops.
 
-How often the intervals hold the truth is measured by tests/simulations/coverage.py.
+How often the intervals hold the truth is measured by tests/simulations/cover.py.
 """
 
 import itertools

@@ -352,13 +352,13 @@ def pooled(x, *args, narrow, **named):
         ((3, 6, 8, 10), (2,), {}),
         ((3, 1, 8, 6), ((2, 2), (2, 2)), {}),
         ((3, 20, 4, 4), ([2, 2],), {"stride": 2, "padding": 0, "dilation": 1}),
-        ((3, 6, 9, 8), (2,), {}),  # from here on PyTorch's own
-        ((3, 6, 9, 9), (2,), {"ceil_mode": True}),
+        ((3, 6, 9, 8), (2,), {}),
+        ((3, 16, 8, 9), (2,), {}),
+        ((3, 6, 9, 9), (2,), {"ceil_mode": True}),  # from here on PyTorch's own
         ((3, 6, 8, 8), (2,), {"padding": 1}),
         ((3, 6, 8, 8), (2, 1), {}),
         ((3, 6, 8, 8), (3, 2), {}),
         ((3, 6, 8, 8), (2,), {"dilation": 2}),
-        ((3, 16, 8, 8), (2,), {}),
     ],
 )
 def test_pooling_of_few_channels_has_the_bits_of_pytorchs(shape, args, named, layout, dtype):
@@ -377,9 +377,11 @@ def test_pooling_of_few_channels_has_the_bits_of_pytorchs(shape, args, named, la
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_equal_maxima_get_the_gradient_once(dtype):
-    """Catches gradients given to each of four equal values, as in the empty ground of a digit."""
+    """Catches gradients given to each of four equal values, as in the empty ground of a digit, or
+    to another one than PyTorch gives them to."""
     x = torch.randint(2, (50, 3, 8, 8), generator=torch.Generator().manual_seed(0)).to(dtype)
     _, gradient = pooled(x, 2, narrow=True)
+    assert torch.equal(gradient, pooled(x, 2, narrow=False)[1])
     windows = gradient.unfold(2, 2, 2).unfold(3, 2, 2).flatten(4)
     weight = torch.rand(50, 3, 4, 4, generator=torch.Generator().manual_seed(1)).to(dtype)
     assert torch.equal(windows.sum(4), weight)
@@ -388,10 +390,15 @@ def test_equal_maxima_get_the_gradient_once(dtype):
 
 
 def test_other_functions_of_few_channels_are_pytorchs():
-    """Catches calls by name, or of other ranks, that a rule does not understand."""
+    """Catches calls by name, or of other ranks, that a rule does not understand, and a mean over
+    windows that is skipped where there is something to average."""
     x = torch.rand(3, 6, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.random.fork_rng():
         conv = nn.Conv2d(6, 4, 3, padding=1)
+    for size in (8, 4, (8, 4), (None, 8)):
+        with Narrow():
+            averaged = F.adaptive_avg_pool2d(x, size)
+        assert torch.equal(averaged, F.adaptive_avg_pool2d(x, size))
     with torch.autocast("cpu", torch.bfloat16):
         theirs = F.conv2d(input=x, weight=conv.weight, bias=conv.bias, padding=1)
         with Narrow():

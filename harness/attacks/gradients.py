@@ -113,7 +113,7 @@ def search(
     if arithmetic == "plain":
         whole: Search = lambda x, y, loss: slope(model, x, y, loss)  # noqa: E731 -- a Search
         return _Blocks(whole, block) if block else whole
-    return _Blocks(_fast(model, x, arithmetic), block or block_size(x, arithmetic), _noted(model))
+    return _Blocks(_fast(model, x, arithmetic), block or block_size(x), _noted(model))
 
 
 def forward(
@@ -125,7 +125,7 @@ def forward(
     """
     if arithmetic == "plain":
         return model
-    fast, size = _fast(model, x, arithmetic), block_size(x, arithmetic)
+    fast, size = _fast(model, x, arithmetic), block_size(x)
     note = _noted(model)
 
     def logits(points: torch.Tensor) -> torch.Tensor:
@@ -272,8 +272,8 @@ def at_logits(
     return (reached - true).squeeze(1), above.scatter_(1, y[:, None], -1.0)
 
 
-def block_size(x: torch.Tensor, arithmetic: Arithmetic = "bfloat16") -> int:
-    """Images at a time: a power of two, at most 262,144 pixels, from 8 to 256; in float32 a quarter.
+def block_size(x: torch.Tensor) -> int:
+    """Images at a time: a power of two, at most 262,144 pixels, from 8 to 256.
 
     Larger blocks leave the processor's cache; smaller ones spend their time between operations.
 
@@ -281,9 +281,8 @@ def block_size(x: torch.Tensor, arithmetic: Arithmetic = "bfloat16") -> int:
     >>> [block_size(torch.empty(1, *shape)) for shape in ((1, 28, 28), (3, 32, 32), (3, 224, 224))]
     [256, 64, 8]
     """
-    most = 256 if arithmetic == "bfloat16" else 64
-    fitting = max(1024 * most // max(x[0].numel(), 1), 1)
-    return min(max(1 << (fitting.bit_length() - 1), 8), most)
+    fitting = max(2**18 // max(x[0].numel(), 1), 1)
+    return min(max(1 << (fitting.bit_length() - 1), 8), 256)
 
 
 class Copied:

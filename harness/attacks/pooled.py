@@ -7,197 +7,160 @@ Imported inside functions only: torch is needed at the top.
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
+from harness.attacks import kernels
 from harness.attacks.passes import last, padding
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import nn
 
     from harness.attacks.passes import Tensors
 
 FEW = 64  # pixels in a patch: beyond, oneDNN's convolution of the same layer is as fast
+BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
 
 
 class PatchPool:
-    """Convolution of few input channels, maximum over 2 x 2, and ReLU, as a matrix product.
+    """Convolution of few input channels, maximum over 2 x 2, and ReLU, in one go.
 
-    A pooled value sees a patch one pixel larger than the filter. Each of the four places in its
-    window is the patch times filters shifted within it; the left two and the right two are a
-    product of shape (patches, pixels) x (pixels, 2 filters) each, and the maximum of all four is
-    the pooled layer.
-
-    Several layers may read the same images, as in an ensemble: patches are cut and put back once.
-    They lie pixel by pixel, (pixels, patches), so that whole rows of patches are copied at once.
+    Several layers may read the same images, as in an ensemble.
 
     Args:
         layers: of one geometry; there is an output for each.
-        dtype: of the arithmetic.
+        dtype: of the outputs. Images and filters are in float32, whatever it is.
         relu: whether the positive part is taken.
     """
 
     def __init__(self, layers: Sequence[nn.Conv2d], dtype: torch.dtype, *, relu: bool) -> None:
-        height, width = layers[0].kernel_size
-        self.padding, self.patch = padding(layers[0]), (height + 1, width + 1)
-        self.filters, self.dtype, self.relu = [_Filters(one, dtype) for one in layers], dtype, relu
+        first, half = layers[0], dtype == torch.bfloat16
+        shape = (first.in_channels, *first.kernel_size)
+        self.padding, self.patch = padding(first), [side + 1 for side in first.kernel_size]
+        self.filters, self.dtype = [_Filters(one) for one in layers], dtype
+        self.forwards = kernels.convolve(*shape, half=half, relu=relu)
+        self.backwards = kernels.convolve_back(*shape, half=half)
 
     @staticmethod
     def suits(layer: nn.Conv2d) -> bool:
-        """Whether the product costs less than the convolution that it replaces."""
+        """Whether it costs less than the convolution that it replaces."""
         height, width = layer.kernel_size
         plain = layer.groups == 1 and set(layer.stride) == set(layer.dilation) == {1}
         return plain and layer.in_channels * (height + 1) * (width + 1) <= FEW
 
     def forward(self, *given: torch.Tensor, keep: bool) -> tuple[Tensors, Tensors]:
         (x,) = given
-        patches = self._patches(x)
-        rows, columns = patches.shape[-2:]
-        flat, images, kept = patches.flatten(3).flatten(0, 2).t(), [], [x]
-        for filters in self.filters:
-            sides = filters.sides(flat)
-            across = _larger(*(sides if self.relu else map(_ordered, sides)), keep=keep)
-            out = _larger(*across.unbind(1), keep=keep)
-            out = (out.clamp_min_(0) if self.relu else _ordered(out)).view(self.dtype)
-            images.append(out.view(len(x), rows, columns, -1).permute(0, 3, 1, 2))
-            kept += [out, across, *sides]
-        return tuple(images), tuple(kept) if keep else ()
-
-    def _patches(self, x: torch.Tensor) -> torch.Tensor:
-        """(C, h, w, N, rows, columns) patches in steps of two."""
         above, left = self.padding
-        height, width = self.patch
-        padded = F.pad(x.to(self.dtype), (left, left, above, above))
-        across = padded.unfold(2, height, 2).unfold(3, width, 2)  # (N, C, rows, columns, h, w)
-        return across.permute(1, 4, 5, 0, 2, 3).contiguous()
+        padded = F.pad(x.float(), (left, left, above, above))
+        size = [
+            (side - patch) // 2 + 1
+            for side, patch in zip(padded.shape[2:], self.patch, strict=True)
+        ]
+        images, places = [], []
+        for filters in self.filters:
+            out = torch.empty(len(x), *size, filters.count, dtype=self.dtype)
+            place = torch.empty(out.shape, dtype=torch.uint8)
+            spread(self.forwards, [padded, out, place], filters.columns, filters.bias)
+            images.append(out.permute(0, 3, 1, 2))
+            places.append(place)
+        return tuple(images), (padded, *places) if keep else ()
 
     def backward(self, kept: Tensors, *gradients: torch.Tensor) -> Tensors:
-        x, *kept_each = kept
-        parts = None
-        for filters, gradient in zip(self.filters, gradients, strict=True):
-            (out, across, *sides), kept_each = kept_each[:4], kept_each[4:]
-            flat = gradient.to(out.dtype).permute(0, 2, 3, 1).reshape(out.shape)
-            _part(_lit(flat, out) if self.relu else _bits(flat), *across.unbind(1))
-            _part(across, *sides)
-            parts = filters.back(sides, parts)
-        assert parts is not None
-        return (self._together(parts, x),)
-
-    def _together(self, parts: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """Gradient of images shaped as `x`, from (C * h * w, patches) that of the patches.
-
-        Even and odd rows and columns are summed apart, where what overlaps lies side by side.
-        """
-        count, depth, *size = x.shape
-        padded = [side + 2 * ring for side, ring in zip(size, self.padding, strict=True)]
-        halves = [-(-side // 2) for side in padded]
-        rows, columns = (
-            (side - patch) // 2 + 1 for side, patch in zip(padded, self.patch, strict=True)
-        )
-        parts = parts.view(depth, *self.patch, count, rows, columns)
-        total = x.new_zeros(depth, 2, 2, count, *halves)
-        for i, j in itertools.product(*(range(0, side, 2) for side in self.patch)):
-            part = parts[:, i : i + 2, j : j + 2]
-            window = total[..., i // 2 : i // 2 + rows, j // 2 : j // 2 + columns]
-            window[:, : part.shape[1], : part.shape[2]] += part
-        image = total.permute(3, 0, 4, 1, 5, 2).reshape(
-            count, depth, *(2 * half for half in halves)
-        )
-        (above, left), (height, width) = self.padding, size
-        return image[:, :, above : above + height, left : left + width]
+        padded, *places = kept
+        total = torch.zeros_like(padded)
+        for filters, place, gradient in zip(self.filters, places, gradients, strict=True):
+            flat = last(gradient.to(self.dtype)).permute(0, 2, 3, 1)
+            spread(self.backwards, [flat, place, total], filters.patches)
+        (above, left), (height, width) = self.padding, padded.shape[2:]
+        return (total[:, :, above : height - above, left : width - left].contiguous(),)
 
 
 class _Filters:
-    """The filters of a layer, shifted to the four places of a window in its patch."""
+    """The filters of a layer, as the kernels want them."""
 
-    def __init__(self, layer: nn.Conv2d, dtype: torch.dtype) -> None:
-        weight = layer.weight.detach()
-        filters, depth, height, width = weight.shape
-        shifted = weight.new_zeros(2, 2, filters, depth, height + 1, width + 1)
-        for right, down in itertools.product((0, 1), (0, 1)):
-            shifted[right, down, ..., down : down + height, right : right + width] = weight
-        self.places = shifted.view(2, 2 * filters, -1).to(dtype)  # left and right, upper and lower
-        self.bias = None if layer.bias is None else layer.bias.detach().to(dtype).repeat(2)
-
-    def sides(self, flat: torch.Tensor) -> list[torch.Tensor]:
-        """Bits of the values at the left and at the right places, (patches, 2, filters) each."""
-        products = (F.linear(flat, place, self.bias) for place in self.places)
-        return [_bits(product).unflatten(1, (2, -1)) for product in products]
-
-    def back(self, sides: Sequence[torch.Tensor], parts: torch.Tensor | None) -> torch.Tensor:
-        """(pixels, patches) gradient of the patches, added to `parts`."""
-        for side, place in zip(sides, self.places, strict=True):
-            flat = side.flatten(1).view(place.dtype).t()
-            parts = place.t() @ flat if parts is None else parts.addmm_(place.t(), flat)
-        assert parts is not None
-        return parts
+    def __init__(self, layer: nn.Conv2d) -> None:
+        weight = layer.weight.detach().float()
+        self.count, depth, height, width = weight.shape
+        beside = -self.count % kernels.LANES
+        columns, bias = weight.flatten(1).t(), weight.new_zeros(self.count + beside)
+        if layer.bias is not None:
+            bias[: self.count] = layer.bias.detach()
+        self.columns, self.bias = F.pad(columns, (0, beside)).contiguous().numpy(), bias.numpy()
+        shifted = weight.new_zeros(2, 2, self.count, depth, height + 1, width + 1)
+        for down, right in itertools.product((0, 1), (0, 1)):
+            shifted[down, right, ..., down : down + height, right : right + width] = weight
+        self.patches = shifted.view(4 * self.count, -1).numpy()
 
 
 class PoolRelu:
     """Maximum over 2 x 2 windows side by side, and ReLU, of images in channels_last."""
 
     def forward(self, *given: torch.Tensor, keep: bool) -> tuple[torch.Tensor, Tensors]:
-        x = last(given[0])
-        left, right = pairs(_bits(x).permute(0, 2, 3, 1), 2)
-        across = torch.maximum(left, right)
-        is_left = torch.eq(left, across, out=torch.empty_like(across)) if keep else across
-        out = _larger(*pairs(across, 1), keep=keep).clamp_min_(0).view(x.dtype)
-        return out.permute(0, 3, 1, 2), (x, out, across, is_left) if keep else ()
+        (x,) = given
+        out, place = largest(x, relu=True)
+        return out, (x, place) if keep else ()
 
     def backward(self, kept: Tensors, *gradients: torch.Tensor) -> Tensors:
         (gradient,) = gradients
-        x, out, across, is_left = kept
-        flat = gradient.to(out.dtype).permute(0, 2, 3, 1)
-        _part(_lit(flat, out), *pairs(across, 1))
-        across[:, x.shape[2] // 2 * 2 :] = 0  # an odd last row has no part in the maximum
-        odd = x.shape[2] % 2 or x.shape[3] % 2
-        to_input = torch.zeros_like(x) if odd else torch.empty_like(x)
-        left, right = pairs(_bits(to_input).permute(0, 2, 3, 1), 2)
-        torch.sub(across, torch.mul(is_left, across, out=left), out=right)
-        return (to_input,)
+        x, place = kept
+        return (largest_back(gradient.to(x.dtype), place, x.shape),)
 
 
-def pairs(images: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Every other row (1) or column (2) of (N, H, W, C) images, and those between; not an odd last."""
-    even = images.narrow(dim, 0, images.shape[dim] // 2 * 2).unflatten(dim, (-1, 2))
-    return even.select(dim + 1, 0), even.select(dim + 1, 1)
+def largest(x: torch.Tensor, *, relu: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """The maximum over 2 x 2 of (N, C, H, W) images, and where in its window each stood.
+
+    Args:
+        x: bfloat16 or float32, best in channels_last.
+        relu: whether the positive part is taken.
+
+    Returns:
+        (N, C, H // 2, W // 2) in channels_last; positions, for `largest_back`.
+    """
+    bits = last(x).view(BITS[x.dtype]).permute(0, 2, 3, 1)
+    count, height, width, depth = bits.shape
+    out = bits.new_empty(count, height // 2, width // 2, depth)
+    place = torch.empty_like(out, dtype=torch.uint8)
+    spread(kernels.largest(relu=relu), [bits, out, place])
+    return out.permute(0, 3, 1, 2).view(x.dtype), place
 
 
-# The larger of two numbers, and the gradient back to the one it was. All of it on the bits of the
-# numbers taken as integers, which a processor compares several times faster than bfloat16: positive
-# numbers have the same order as their bits (and a ReLU makes nothing of the others), and a product
-# of bits with 1 or 0 keeps or clears a number. In a window first the larger of each row, then the
-# larger of these, so that of equal ones the first counts, as in PyTorch.
-BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
+def largest_back(above: torch.Tensor, place: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """The gradient of `largest`, of a `shape`; where an odd last row or column is, 0."""
+    fresh = torch.zeros if shape[2] % 2 or shape[3] % 2 else torch.empty
+    to = fresh(shape[0], *shape[2:], shape[1], dtype=above.dtype)
+    spread(kernels.largest_back, [last(above).permute(0, 2, 3, 1), place, to])
+    return to.permute(0, 3, 1, 2)
 
 
-def _bits(values: torch.Tensor) -> torch.Tensor:
-    return values.view(BITS[values.dtype])
+def spread(
+    kernel: Callable[..., None], by_image: Sequence[torch.Tensor], *shared: np.ndarray
+) -> None:
+    """Run a kernel on PyTorch's threads, each with its share of the images.
+
+    Args:
+        kernel: of the arrays of `by_image`, which lie in memory as they are indexed, then `shared`.
+        by_image: tensors of as many images; bfloat16 becomes its bits.
+        shared: the same for all.
+    """
+    arrays = [_array(tensor) for tensor in by_image]
+    shares = min(torch.get_num_threads(), len(arrays[0]) // SHARE)
+    if shares < 2:
+        kernel(*arrays, *shared)
+        return
+    with ThreadPoolExecutor(shares) as pool:
+        parts = zip(*(np.array_split(array, shares) for array in arrays), strict=True)
+        list(pool.map(lambda part: kernel(*part, *shared), parts))
 
 
-def _ordered(bits: torch.Tensor) -> torch.Tensor:
-    """Bits with those of negative numbers turned round, in their place; twice gives them again."""
-    width = 8 * bits.element_size() - 1
-    return bits.bitwise_xor_((bits >> width).bitwise_and_((1 << width) - 1))
+SHARE = 16  # images below which a thread of their own does not pay
 
 
-def _larger(first: torch.Tensor, second: torch.Tensor, *, keep: bool) -> torch.Tensor:
-    """The larger of two integers; if `keep`, 1 in the place of the first where it is the first."""
-    larger = torch.maximum(first, second)
-    if keep:
-        first.eq_(larger)
-    return larger
-
-
-def _part(above: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> None:
-    """Bits of a gradient for the one of two that it belongs to, in their places; 0 for the other."""
-    torch.sub(above, first.mul_(above), out=second)
-
-
-def _lit(gradient: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-    """Bits of the gradient where the ReLU's output is positive, else 0."""
-    return _bits(out).clamp_max(1).mul_(_bits(gradient))
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    tensor = tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor
+    return tensor.numpy()

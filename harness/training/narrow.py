@@ -1,10 +1,9 @@
-"""Layers of few channels, other kernels for them on the CPU.
+"""Other kernels for two layers of small networks on the CPU.
 
 A processor works on sixteen numbers at once, and PyTorch takes the channels of a pixel for them.
 Of six, as in LeNet's first layer, it makes sixteen, or goes through them one by one: pooling by two
-then takes longer than the convolution before it. In these layers pixels are taken instead.
-Measured on one core of a server processor, 256 images of 6 x 24 x 24, milliseconds forward and
-back: 3.3 to 1.0 in float32, 5.5 to 1.0 in bfloat16.
+then takes longer than the convolution before it. Pooling has the compiled loops of the attacks;
+in convolutions of few channels, pixels are taken in place of channels.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-from harness.attacks.pooled import BITS, pairs
+from harness.attacks.pooled import BITS, largest, largest_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,11 +25,10 @@ WIDE = 16  # channels: a multiple of it suits PyTorch's own kernels
 
 
 class Narrow(TorchFunctionMode):
-    """While it is entered, layers of few channels have the kernels of this file.
+    """While it is entered, these layers have the kernels of this file.
 
-    Values are those of PyTorch's kernels; gradients too, but where two maxima of a window are
-    equal and in opposite corners, the other one may get it. There are no second derivatives, and
-    no `torch.func`.
+    Values and gradients are those of PyTorch's kernels. There are no second derivatives, and no
+    `torch.func`.
     """
 
     def __torch_function__(
@@ -68,16 +66,23 @@ def _pooled(
     ceil_mode: bool = False,  # noqa: FBT001, FBT002
     return_indices: bool = False,  # noqa: FBT001, FBT002
 ) -> torch.Tensor | None:
-    """By two: the larger line of two, then the larger column."""
+    """By two."""
     sizes = [_both(size) for size in (kernel_size, stride or kernel_size, padding, dilation)]
-    by_two = sizes == [(2, 2), (2, 2), (0, 0), (1, 1)] and not return_indices
-    return _Pool.apply(input) if by_two and _in_pairs(input) and not ceil_mode else None
+    by_two = sizes == [(2, 2), (2, 2), (0, 0), (1, 1)] and not return_indices and not ceil_mode
+    return _Pool.apply(input) if by_two and input.ndim == 4 and input.dtype in BITS else None
+
+
+def _averaged(input: torch.Tensor, output_size: Size) -> torch.Tensor | None:
+    """A mean over windows of one pixel, as VGG has it, is the image itself."""
+    same = input.ndim == 4 and _both(output_size) == tuple(input.shape[2:])
+    return input if same else None
 
 
 RULES: dict[object, Callable[..., torch.Tensor | None]] = {
     torch.conv2d: _convolved,
     F.max_pool2d: _pooled,
     torch.max_pool2d: _pooled,
+    F.adaptive_avg_pool2d: _averaged,
 }
 """What each function is replaced by; None where that does not suit its arguments."""
 
@@ -86,51 +91,21 @@ def _both(size: Size) -> tuple[int, ...]:
     return (size, size) if isinstance(size, int) else tuple(size)
 
 
-def _in_pairs(images: torch.Tensor) -> bool:
-    """Whether they have few channels, and lines and columns in pairs."""
-    if images.ndim != 4 or images.dtype not in BITS:
-        return False
-    _, channels, height, width = images.shape
-    return channels % WIDE > 0 and height % 2 == width % 2 == 0
-
-
 class _Pool(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,  # noqa: ANN401 -- torch's context takes attributes
         images: torch.Tensor,
     ) -> torch.Tensor:
-        pixels = images.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
-        lines = torch.maximum(*pairs(pixels, 1))
-        largest = torch.maximum(*pairs(lines, 2))
-        ctx.save_for_backward(pixels, lines, largest)
-        return largest.permute(0, 3, 1, 2)
+        out, place = largest(images, relu=False)
+        ctx.save_for_backward(place)
+        ctx.shape = images.shape
+        return out
 
     @staticmethod
     def backward(
         ctx: Any,  # noqa: ANN401
         *grads: torch.Tensor,
     ) -> torch.Tensor:
-        # Bits are compared, and kept or cleared by a product with 1 or 0, as integers: several
-        # times faster than bfloat16, and exact.
-        (above,) = grads
-        bits = BITS[above.dtype]
-        pixels, lines, largest = (kept.view(bits) for kept in ctx.saved_tensors)
-        above = above.permute(0, 2, 3, 1).contiguous().view(bits)
-        to_lines, to_pixels = torch.empty_like(lines), torch.empty_like(pixels)
-        _shared(above, largest, pairs(lines, 2)[0], pairs(to_lines, 2))
-        _shared(to_lines, lines, pairs(pixels, 1)[0], pairs(to_pixels, 1))
-        return to_pixels.view(grads[0].dtype).permute(0, 3, 1, 2)
-
-
-def _shared(
-    above: torch.Tensor,
-    largest: torch.Tensor,
-    first: torch.Tensor,
-    targets: tuple[torch.Tensor, torch.Tensor],
-) -> None:
-    """Write the gradient to the first of each two where that is the largest, else to the second."""
-    one, two = targets
-    torch.ne(first, largest, out=two)
-    two.mul_(above)
-    torch.sub(above, two, out=one)
+        (above,), (place,) = grads, ctx.saved_tensors
+        return largest_back(above, place, ctx.shape)

@@ -1,9 +1,9 @@
 """How often nominal 95 % intervals hold the truth, in worlds where the truth is known.
 
-    python tests/simulations/coverage.py --draws 200 auroc       one kind, roughly
-    python tests/simulations/coverage.py --write auroc ece       these kinds, 2,000 draws a case, into README.md
-    python tests/simulations/coverage.py --write                 every kind: README.md is what this prints
-    python tests/simulations/coverage.py --bootstrap brier       percentile bootstraps in the same worlds
+    python tests/simulations/cover.py --draws 200 auroc       one kind, roughly
+    python tests/simulations/cover.py --write auroc ece       these kinds, 2,000 draws a case, into README.md
+    python tests/simulations/cover.py --write                 every kind: README.md is what this prints
+    python tests/simulations/cover.py --bootstrap brier       percentile bootstraps in the same worlds
 
 Prints Markdown. A case passes if 93 to 97 % of the intervals that are printed hold the truth; more
 is allowed at a boundary: a true error of 0, or fewer than five expected exceptions (n p (1 - p) < 5).
