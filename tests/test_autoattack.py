@@ -146,7 +146,7 @@ def test_a_namesake_keeps_its_own_settings_unless_all_share_them():
 
 
 def test_its_cost_is_told_in_minutes():
-    """A job of the shipped suite takes 150 to 330 seconds of a core. Catches one told by its steps."""
+    """A job of the shipped suite took 280 to 1,440 seconds of a core. Catches one told by its steps."""
     plan = expand(
         load(Path(__file__).parent.parent / "suites" / "autoattack.yaml"),
         fingerprint=lambda use: use.name,
@@ -155,4 +155,5 @@ def test_its_cost_is_told_in_minutes():
     )
     told = [job.cost for job in plan.jobs if job.kind == "crosscheck"]
     assert len(told) == 4
-    assert all(100 < seconds < 500 for seconds in told)
+    assert all(300 < seconds < 1500 for seconds in told)
+    assert 2000 < sum(told) < 4500  # 3,000 it took

@@ -75,6 +75,16 @@ def test_unknown_key_of_a_model_names_its_line(tmp_path):
     assert "'epoch'" in text
 
 
+def test_training_said_for_all_models_is_wrong_where_it_is_said(tmp_path):
+    """Catches the first model's line for a mistake in the suite's own `training`, and the reverse."""
+    for_all = "data: digits\ntraining: {arithmetic: bf16}\nmodels:\n  A: {network: lenet5}\n"
+    text = complaint(tmp_path, for_all)
+    assert ":2: training.arithmetic" in text
+    assert "got 'bf16'" in text
+    own = for_all.replace("bf16", "float32").replace("lenet5}", "lenet5, training: {epochs: x}}")
+    assert ":4: models.A.training.epochs" in complaint(tmp_path, own)
+
+
 def test_unknown_plug_names_line_and_nearest(tmp_path):
     text = complaint(tmp_path, MINIMAL + "attacks: [{use: pdg, eps: 0.1}]\n")
     assert "a.yaml:4" in text

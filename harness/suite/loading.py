@@ -137,23 +137,27 @@ def _validated(source: Source, tree: dict[str, Any]) -> Suite:
         return Suite.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
-        raise source.error(_explain(first, tree), _place(first["loc"], tree)) from None
+        at = _place(first["loc"], tree, source)
+        raise source.error(_explain(first, at), at) from None
 
 
-def _place(loc: tuple[Any, ...], tree: dict[str, Any]) -> Place:
-    """Where in the file a pydantic location stands: models and attacks are written by name."""
+def _place(loc: tuple[Any, ...], tree: dict[str, Any], source: Source) -> Place:
+    """Where in the file a pydantic location stands: models and attacks are written by name.
+
+    What a model does not say of its training is said for all of them.
+    """
     if len(loc) > 1 and loc[0] == "models":
-        model = tree["models"][loc[1]]
-        return ("models", model["entry"], *loc[2:])
+        at, shared = ("models", tree["models"][loc[1]]["entry"], *loc[2:]), tuple(loc[2:])
+        said_for_all = shared[:1] == ("training",) and shared in source.lines
+        return shared if said_for_all and at not in source.lines else at
     if len(loc) > 1 and loc[0] == "attacks":
         return ("attacks", tree["attacks"][loc[1]]["name"], *loc[2:])
     return tuple(loc)
 
 
-def _explain(error: Mapping[str, Any], tree: dict[str, Any]) -> str:
-    """A pydantic error in words: what was given, and what is known or near."""
-    loc = error["loc"]
-    where = ".".join(str(part) for part in _place(loc, tree))
+def _explain(error: Mapping[str, Any], at: Place) -> str:
+    """A pydantic error at a place in words: what was given, and what is known or near."""
+    loc, where = error["loc"], ".".join(str(part) for part in at)
     if error["type"] == "extra_forbidden":
         return f"unknown key {loc[-1]!r} in {where.rpartition('.')[0] or 'the suite'}. {suggest(str(loc[-1]), _keys(loc))}"
     message = error["msg"].removeprefix("Value error, ")
