@@ -1,5 +1,7 @@
 """Passes written out by hand, against autograd on the same network."""
 
+import copy
+
 import numba
 import numpy as np
 import pytest
@@ -150,6 +152,19 @@ def test_of_equal_values_the_first_takes_the_gradient():
     assert fast is not None
     wanted = slope(network, x, y, "margin").gradient
     torch.testing.assert_close(fast(x, y, "margin").gradient, wanted, rtol=1e-3, atol=1e-6)
+
+
+def test_a_relu_at_exactly_zero_lets_nothing_back():
+    """Catches a gradient where nothing is above zero: a black image, filters without bias."""
+    network = copy.deepcopy(odd())
+    assert isinstance(network, Odd)
+    assert network.first.bias is not None
+    network.first.bias.data.zero_()
+    x, y = torch.zeros(2, *Odd.in_shape), torch.tensor([0, 1])
+    fast = written_out(network, x, torch.float32)
+    assert fast is not None
+    assert not slope(network, x, y, "margin").gradient.any()
+    assert not fast(x, y, "margin").gradient.any()
 
 
 class Branching(nn.Module):
