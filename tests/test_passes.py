@@ -183,8 +183,8 @@ def test_a_network_that_cannot_be_traced_is_left_to_autograd():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_threads_share_a_batch_without_a_trace(dtype):
-    """Catches images that no thread takes, or two of them, and a share that is written elsewhere."""
+def test_the_number_of_threads_changes_nothing(dtype):
+    """Catches images that are left out, or taken twice, where PyTorch has several threads."""
     network = NETWORKS["padded"]()
     x, y = images(network, 101)
     fast, found = written_out(network, x, dtype), {}

@@ -7,10 +7,8 @@ Imported inside functions only: torch is needed at the top.
 from __future__ import annotations
 
 import itertools
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -20,6 +18,7 @@ from harness.attacks.passes import last, padding
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
     from torch import nn
 
     from harness.attacks.passes import Tensors
@@ -66,7 +65,7 @@ class PatchPool:
         for filters in self.filters:
             out = torch.empty(len(x), *size, filters.count, dtype=self.dtype)
             place = torch.empty(out.shape, dtype=torch.uint8)
-            spread(self.forwards, [padded, out, place], filters.columns, filters.bias)
+            run(self.forwards, [padded, out, place], filters.columns, filters.bias)
             images.append(out.permute(0, 3, 1, 2))
             places.append(place)
         return tuple(images), (padded, *places) if keep else ()
@@ -76,7 +75,7 @@ class PatchPool:
         total = torch.zeros_like(padded)
         for filters, place, gradient in zip(self.filters, places, gradients, strict=True):
             flat = last(gradient.to(self.dtype)).permute(0, 2, 3, 1)
-            spread(self.backwards, [flat, place, total], filters.patches)
+            run(self.backwards, [flat, place, total], filters.patches)
         (above, left), (height, width) = self.padding, padded.shape[2:]
         return (total[:, :, above : height - above, left : width - left].contiguous(),)
 
@@ -126,7 +125,7 @@ def largest(x: torch.Tensor, *, relu: bool) -> tuple[torch.Tensor, torch.Tensor]
     count, height, width, depth = bits.shape
     out = bits.new_empty(count, height // 2, width // 2, depth)
     place = torch.empty_like(out, dtype=torch.uint8)
-    spread(kernels.largest(relu=relu), [bits, out, place])
+    run(kernels.largest(relu=relu), [bits, out, place])
     return out.permute(0, 3, 1, 2).view(x.dtype), place
 
 
@@ -134,31 +133,19 @@ def largest_back(above: torch.Tensor, place: torch.Tensor, shape: torch.Size) ->
     """The gradient of `largest`, of a `shape`; where an odd last row or column is, 0."""
     fresh = torch.zeros if shape[2] % 2 or shape[3] % 2 else torch.empty
     to = fresh(shape[0], *shape[2:], shape[1], dtype=above.dtype)
-    spread(kernels.largest_back, [last(above).permute(0, 2, 3, 1), place, to])
+    run(kernels.largest_back, [last(above).permute(0, 2, 3, 1), place, to])
     return to.permute(0, 3, 1, 2)
 
 
-def spread(
-    kernel: Callable[..., None], by_image: Sequence[torch.Tensor], *shared: np.ndarray
-) -> None:
-    """Run a kernel on PyTorch's threads, each with its share of the images.
+def run(kernel: Callable[..., None], by_image: Sequence[torch.Tensor], *shared: np.ndarray) -> None:
+    """Run a kernel, on this thread: others wait for PyTorch's next operation and would be slower.
 
     Args:
         kernel: of the arrays of `by_image`, which lie in memory as they are indexed, then `shared`.
         by_image: tensors of as many images; bfloat16 becomes its bits.
-        shared: the same for all.
+        shared: the same for all images.
     """
-    arrays = [_array(tensor) for tensor in by_image]
-    shares = min(torch.get_num_threads(), len(arrays[0]) // SHARE)
-    if shares < 2:
-        kernel(*arrays, *shared)
-        return
-    with ThreadPoolExecutor(shares) as pool:
-        parts = zip(*(np.array_split(array, shares) for array in arrays), strict=True)
-        list(pool.map(lambda part: kernel(*part, *shared), parts))
-
-
-SHARE = 16  # images below which a thread of their own does not pay
+    kernel(*map(_array, by_image), *shared)
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:
