@@ -731,6 +731,32 @@ def test_batches_have_streams_of_their_own_and_passes_are_counted(scene):
     assert (libraries.forwards, libraries.backwards) == (5.0, 5.0)
 
 
+@pytest.mark.parametrize("name", ["pgd", "apgd"])
+@pytest.mark.parametrize("arithmetic", ["plain", "float32"])
+@pytest.mark.parametrize("params", [{"keep": "first"}, {"keep": "best", "restarts": 2}, {}])
+def test_the_number_of_threads_changes_nothing(name, arithmetic, params, scene):
+    """Catches samples that no thread takes or two take, a share joined in another order, passes
+    that are lost in counting, and threads that are not given back."""
+    model, x, y = scene
+    given = {"steps": 9, "arithmetic": arithmetic, **params}
+    before, found = torch.get_num_threads(), {}
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            found[threads] = run_attack(
+                registry.get("attack", name), given, model, x, y, Threat("linf", 0.1), seed=3
+            )
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for threads in (2, 5):
+        assert (found[threads].prediction == found[1].prediction).all()
+        assert found[threads].forwards == found[1].forwards
+        assert found[threads].backwards == found[1].backwards
+        same = (found[threads].x_adv - found[1].x_adv).abs().flatten(1).amax(1) < 1e-5
+        assert same.float().mean() > 0.9  # a step by a sign may turn with the last bit
+
+
 def test_radius_zero_is_judged_without_an_attack(scene):
     def never(m, x, y, t, rng):
         raise AssertionError

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from harness.attacks.ascent import Best, reporter
+from harness.attacks.ascent import Best, hands, reporter
 from harness.attacks.gradients import search
 from harness.core.errors import InputError
 from harness.core.lazy import Lazy
@@ -130,13 +131,17 @@ def apgd(
     best.judge(torch.arange(len(x), device=x.device), x)
     best.loss.fill_(-torch.inf)  # the clean image is no answer to an attack that fails
     slopes = search(model, x, arithmetic)
-    for restart in range(1 if noise is not None else restarts):
-        rows = best.right()
-        if len(rows) == 0:
-            break
-        start = surface(x, threat, rng) if noise is None else x + noise
-        climb = _Climb(x[rows], y[rows], start.clamp(0, 1)[rows], rows, threat.eps)
-        _one_start(slopes, climb, threat, pace, best, reporter(trace, restart, len(x)))
+    with hands(x, arithmetic, trace) as climbers:
+        for restart in range(1 if noise is not None else restarts):
+            rows = best.right()
+            if len(rows) == 0:
+                break
+            start = (surface(x, threat, rng) if noise is None else x + noise).clamp(0, 1)
+            report = reporter(trace, restart, len(x))
+            one = partial(_one_start, slopes, threat=threat, pace=pace, best=best, report=report)
+            parts = climbers.share(rows)
+            begun = [_Climb(x[part], y[part], start[part], part, threat.eps) for part in parts]
+            list(climbers.map(one, begun))
     return best.x
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from harness.attacks.crew import crew
 from harness.attacks.curve import fgsm_curve, pgd_curve
 from harness.attacks.gradients import search, slope
 from harness.attacks.losses import DIRECTIONS
@@ -21,9 +22,11 @@ from harness.core.threat import TINY, distance, per_row, reach, uphill
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     import torch
 
+    from harness.attacks.crew import Crew
     from harness.attacks.gradients import Arithmetic, Reduction, Search, Slope
     from harness.attacks.losses import Loss
     from harness.core.threat import Threat
@@ -258,15 +261,31 @@ def climb(
     A sample that is wrong after one start takes no part in the next.
     """
     best, slopes = Best(model, x, y, how.loss), _slopes(model, x, how)
-    for restart, start in enumerate(begin):
-        walk = _Walk(x, y, start()).take(best.right())
-        if len(walk.rows) == 0:
-            break
-        walk = _one_start(slopes, walk, threat, how, best, reporter(trace, restart, len(x)))
-        if how.keep == "final" and len(begin) == 1:
-            return walk.z
-        best.judge(walk.rows, walk.z)
+    with hands(x, how.arithmetic, trace) as climbers:
+        for restart, start in enumerate(begin):
+            rows, whole = best.right(), _Walk(x, y, start())
+            if len(rows) == 0:
+                break
+            report = reporter(trace, restart, len(x))
+            one = partial(_one_start, slopes, threat=threat, how=how, best=best, report=report)
+            ended = list(climbers.map(one, map(whole.take, climbers.share(rows))))
+            z = torch.cat([walk.z for walk in ended])
+            if how.keep == "final" and len(begin) == 1:
+                return z
+            best.judge(torch.cat([walk.rows for walk in ended]), z)
     return best.x
+
+
+def hands(
+    x: torch.Tensor, arithmetic: Arithmetic, trace: Trace | None
+) -> AbstractContextManager[Crew]:
+    """Who climbs: all threads, with a share of the samples each, where the climb may be divided.
+
+    "plain" gradients are of the batch as it is given, for the bits of the libraries; a trace is
+    told about all samples at once; and other devices than the CPU look after themselves.
+    """
+    whole = arithmetic == "plain" or trace is not None or x.device.type != "cpu"
+    return crew(1 if whole else len(x))
 
 
 def _slopes(model: Classifier, x: torch.Tensor, how: Climb) -> Search:

@@ -5,6 +5,7 @@ Imported inside functions only: it defines a torch module.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -12,6 +13,8 @@ from torch import nn
 
 if TYPE_CHECKING:
     from harness.core.types import Classifier
+
+_COUNTING = threading.Lock()  # several threads may climb (`crew`); a counter's own can't be copied
 
 
 class Counted:
@@ -43,18 +46,19 @@ class Counted:
 
     def watch(self, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
         """Count `out` now, and again for every gradient that flows back through it."""
-        self.forwards += len(x)
+        self.note(forwards=len(x), backwards=0)
         if out.requires_grad and x.requires_grad:
             out.register_hook(self._back)
         return out
 
     def note(self, *, forwards: int, backwards: int) -> None:
-        """Count passes that someone else made through the same network."""
-        self.forwards += forwards
-        self.backwards += backwards
+        """Count passes, also those that someone else made through the same network."""
+        with _COUNTING:
+            self.forwards += forwards
+            self.backwards += backwards
 
     def _back(self, gradient: torch.Tensor) -> None:
-        self.backwards += len(gradient)
+        self.note(forwards=0, backwards=len(gradient))
 
 
 class _Gate(nn.Module):

@@ -16,13 +16,12 @@ whole security curve. What makes it cheap, and what it promises:
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from harness.attacks.crew import crew
 from harness.attacks.gradients import filled, search
 from harness.attacks.losses import margin
 from harness.attacks.runner import JUDGE_BATCH, TOLERANCE, batches
@@ -42,7 +41,7 @@ from harness.core.threat import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     import torch
 
@@ -155,8 +154,8 @@ def find(
         for index, rows in enumerate(batches(len(x), _even(len(x))))
     ]
     done = 0
-    with _workers(len(shards)) as run:
-        for _ in run(shards):
+    with crew(len(shards)) as hands:
+        for _ in hands.map(_Shard.run, shards):
             done += 1
             if progress is not None:
                 progress(done / len(shards))
@@ -173,22 +172,6 @@ def _even(samples: int) -> int:
     """
     shards, part = max(-(-samples // SHARD), 1), SHARD // 16
     return max(-(-samples // (shards * part)), 1) * part
-
-
-@contextmanager
-def _workers(tasks: int) -> Generator[Callable[[list[_Shard]], Iterator[None]]]:
-    """A way to run shards on as many threads as torch may use, each of which uses one."""
-    threads = min(torch.get_num_threads(), tasks)
-    if threads <= 1:
-        yield lambda shards: map(_Shard.run, shards)
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # the pool's threads begin with this; two levels would fight
-    try:
-        with ThreadPoolExecutor(threads) as pool:
-            yield lambda shards: pool.map(_Shard.run, shards)
-    finally:
-        torch.set_num_threads(before)
 
 
 def _joined(shards: list[_Shard], x: torch.Tensor, levels: np.ndarray) -> Frontier:

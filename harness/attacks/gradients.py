@@ -125,8 +125,7 @@ def forward(
     """
     if arithmetic == "plain":
         return model
-    fast, size = _fast(model, x, arithmetic), block_size(x)
-    note = _noted(model)
+    fast, size, note = _fast(model, x, arithmetic), block_size(x), _noted(model)
 
     def logits(points: torch.Tensor) -> torch.Tensor:
         if note is not None:

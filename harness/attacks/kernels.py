@@ -6,7 +6,7 @@ stood.
 
 Numbers in bfloat16 are the 16 bits that they are (uint16), the upper half of a float32. Layers are
 (N, H, W, C) and contiguous, but images of few channels (N, C, H, W). Every kernel works through its
-images on one thread, without Python's lock.
+images on one thread, without Python's lock, so that others climb beside it (`crew`).
 
 Imported inside functions only: Numba is needed at the top.
 """

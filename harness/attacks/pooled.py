@@ -138,7 +138,7 @@ def largest_back(above: torch.Tensor, place: torch.Tensor, shape: torch.Size) ->
 
 
 def run(kernel: Callable[..., None], by_image: Sequence[torch.Tensor], *shared: np.ndarray) -> None:
-    """Run a kernel, on this thread: others wait for PyTorch's next operation and would be slower.
+    """Run a kernel on this thread; those of PyTorch's pool spin meanwhile and would slow others.
 
     Args:
         kernel: of the arrays of `by_image`, which lie in memory as they are indexed, then `shared`.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from harness.core.registry import Kind
 
-ALWAYS = ("torch", "numpy")  # distributions whose version any job can depend on
+ALWAYS = ("torch", "numpy", "numba")  # distributions whose version any job can depend on
 _IMPORT = re.compile(
     r"^[ \t]*(?:from|import)[ \t]+((?:harness|harness_adapters)[\w.]*)"
     r"(?:[ \t]+import[ \t]+(?:\(([^)]*)\)|([^#\n]*)))?",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from harness.results.run import Hardware
 
 DISTRIBUTIONS = (
-    "adversarial-harness", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "torchattacks",
+    "adversarial-harness", "torch", "torchvision", "numba", "numpy", "scipy", "scikit-learn", "torchattacks",
     "adversarial-robustness-toolbox", "foolbox", "pyautoattack", "netcal", "torchmetrics", "pytorch-ood",
 )  # fmt: skip
 
