@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from harness.attacks.budgets import fgsm_curve, pgd_curve
 from harness.attacks.crew import crew
-from harness.attacks.curve import fgsm_curve, pgd_curve
 from harness.attacks.gradients import search, slope
 from harness.attacks.losses import DIRECTIONS
 from harness.core.errors import InputError
