@@ -199,6 +199,15 @@ def test_code_reaches_through_imports(tmp_path, monkeypatch):
     assert code_digest(["harness.jobs.attack"]) != code_digest(["harness.jobs.train"])
 
 
+def test_an_interval_can_change_without_training_again():
+    """Catches statistics that jobs import, by whatever path: a store then goes cold for a word."""
+    from harness.plan import digests as room
+
+    for kind in ("train", "attack", "predict", "score"):
+        seen = room._closure(frozenset({f"harness.jobs.{kind}"}))
+        assert not {module for module in seen if module.startswith("harness.statistics")}
+
+
 def test_costs_keep_proportion():
     """Catches a price that forgets steps, members, budgets, or what the attack in training takes."""
     price = {job.title: job.cost for job in planned(load(SUITES / "full.yaml", data="digits")).jobs}
