@@ -597,6 +597,14 @@ def glossary(results):
     return {item.lead.removesuffix(":") for item in listed.items}
 
 
+def test_a_docstrings_marks_are_not_shown():
+    """Catches the names of parameters between backticks, as the line of GEN had them."""
+    results = few()
+    results.run["detectors"][0]["summary"] = "Entropy of the `top` probabilities."
+    shown = markdown_of(results)
+    assert "Entropy of the top probabilities." in shown
+
+
 def test_words_are_those_of_the_report():
     """Catches a glossary of families and axes that the run does not have, and one that lacks some."""
     everything = few()

@@ -12,7 +12,7 @@ from harness.sections.story import Story, section
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from harness.results.run import JobFacts, SplitFacts
+    from harness.results.run import AttackFacts, DetectorFacts, JobFacts, SplitFacts
 
 
 @section("examples", "What the training saw")
@@ -85,6 +85,11 @@ def _merged(splits: Sequence[SplitFacts]) -> list[SplitFacts]:
     ]  # fmt: skip
 
 
+def _said(plug: AttackFacts | DetectorFacts) -> str:
+    """The first line of its docstring, without the marks that a docstring gives to names."""
+    return plug.get("summary", "").replace("`", "")
+
+
 def _plain(params: Mapping[str, object]) -> str:
     """Parameters that ran; `use` is the attack or detector itself, and None its own rule."""
     shown = {name: value for name, value in params.items() if name != "use"}
@@ -109,7 +114,7 @@ def _attacks(story: Story) -> list[Block]:
     )  # fmt: skip
     told: dict[str, dict[str, None]] = {}  # variants of one attack share a line
     for one in attacks:
-        told.setdefault(one.get("summary", ""), {})[one["title"]] = None
+        told.setdefault(_said(one), {})[one["title"]] = None
     notes = (
         "Pixels stay in [0, 1]; success is judged by our own forward pass, never by the attack. A step size by rule is 2.5 eps / steps.",
         *(f"{', '.join(titles)}: {summary}" for summary, titles in told.items() if summary),
@@ -125,8 +130,7 @@ def _detectors(story: Story) -> list[Block]:
         return []
     heads = (Column("Detector"), Column("Score"), Column("Parameters"))
     rows = tuple(
-        (Text(one["title"]), Text(one.get("summary", "")), Text(_plain(one["params"])))
-        for one in detectors
+        (Text(one["title"]), Text(_said(one)), Text(_plain(one["params"]))) for one in detectors
     )
     return [
         Table("detectors", "The OOD detectors; a higher score means more likely OOD.", heads, rows)
