@@ -89,6 +89,25 @@ def odd() -> nn.Module:
         return models.freeze(Odd()).module
 
 
+class Deep(nn.Module):
+    """As `Odd`, of many channels, and pooled before its ReLU: a last row and column go unpooled."""
+
+    in_shape = (12, 14, 17)
+
+    def __init__(self, filters: int = 6) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(12, filters, (2, 3), padding=(1, 2))
+        self.head = nn.Linear(filters * 7 * 9, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(F.relu(F.max_pool2d(self.first(x), 2)).flatten(1))
+
+
+def deep(filters: int = 6) -> nn.Module:
+    with global_state(0):
+        return models.freeze(Deep(filters)).module
+
+
 NETWORKS = {
     "lenet5": lambda: built("lenet5").module,
     "lenet5-large": lambda: built("lenet5-large").module,
@@ -98,6 +117,7 @@ NETWORKS = {
     "residual": residual,
     "twins": twins,
     "odd": odd,
+    "deep": deep,
 }
 
 
@@ -129,6 +149,20 @@ def test_an_ensemble_reads_its_images_once():
     lines = trace(network, images(network)[0], torch.float32).lines
     (first,) = (line for line in lines if 0 in line.reads)
     assert len(first.writes) == 3
+
+
+def written(network: nn.Module, dtype: torch.dtype) -> set[str]:
+    lines = trace(network, images(network)[0], dtype).lines
+    return {type(line.op).__name__ for line in lines}
+
+
+def test_pooled_convolutions_go_back_from_their_maxima_alone():
+    """Catches layers that are written in one go only where that costs more, or never."""
+    for name in ("lenet5", "lenet5-large", "padded", "ensemble", "deep"):
+        assert "ConvPool" in written(NETWORKS[name](), torch.float32)
+    wide = deep(2**19 // (4 * 72) + 1)  # its filters take a number more than are near
+    assert "ConvPool" not in written(wide, torch.float32)
+    assert "ConvPool" in written(wide, torch.bfloat16)
 
 
 @pytest.mark.parametrize("name", ["lenet5", "padded", "ensemble"])

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numba
 import numpy as np
+from numba.extending import overload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +54,18 @@ def _half(value: np.float32) -> np.uint16:
 def _whole(bits: np.uint16) -> np.float32:
     """A bfloat16 in float32."""
     return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)
+
+
+def _number(value: np.float32 | np.uint16) -> np.float32:
+    """A float32 as it is, a bfloat16 in float32: inside kernels, by the type of their arrays."""
+    raise NotImplementedError
+
+
+@overload(_number)
+def _number_by_type(value):  # noqa: ANN001, ANN202  # pyright: ignore[reportMissingParameterType]
+    if isinstance(value, numba.types.Float):
+        return lambda value: value
+    return lambda value: _whole(value)
 
 
 @numba.njit
@@ -134,7 +147,7 @@ def convolve(depth: int, height: int, width: int, *, half: bool, relu: bool) -> 
 
 
 @functools.cache
-def convolve_back(depth: int, height: int, width: int, *, half: bool) -> Callable[..., None]:
+def convolve_back(depth: int, height: int, width: int) -> Callable[..., None]:
     """The gradient of `convolve`, with respect to its images.
 
     Returns:
@@ -155,10 +168,9 @@ def convolve_back(depth: int, height: int, width: int, *, half: bool) -> Callabl
                 for q in range(columns):
                     count = 0  # of the filters that let something through: they come first
                     for f in range(filters):
-                        gradient, position = above[n, r, q, f], place[n, r, q, f]
-                        value[count] = _whole(gradient) if half else gradient
-                        lit[count] = position * filters + f
-                        count += position != NOWHERE
+                        value[count] = _number(above[n, r, q, f])
+                        lit[count] = place[n, r, q, f] * filters + f
+                        count += place[n, r, q, f] != NOWHERE
                     lit[count : count + 3], value[count : count + 3] = 0, 0
                     patch[:] = 0
                     for f in range(0, count, 4):  # four at once fetch the patch a quarter as often
@@ -176,6 +188,79 @@ def convolve_back(depth: int, height: int, width: int, *, half: bool) -> Callabl
                                 to[n, c, 2 * r + i, 2 * q + j] += patch[(c * high + i) * wide + j]
 
     return kernel
+
+
+@numba.njit
+def _by_place(
+    above: np.ndarray, place: np.ndarray, lit: np.ndarray, value: np.ndarray, count: np.ndarray
+) -> None:
+    """Filters and their gradients, by the place where their maximum stood."""
+    count[:] = 0
+    for f in range(len(above)):
+        position = place[f]
+        seen = count[position]
+        lit[position, seen], value[position, seen] = f, _number(above[f])
+        count[position] = seen + 1
+
+
+@compiled
+def maxima_back(
+    above: np.ndarray,
+    place: np.ndarray,
+    to: np.ndarray,
+    weights: np.ndarray,
+    padding: tuple[int, int],
+) -> None:
+    """The gradient of a convolution, its maximum over 2 x 2, and ReLU: from the maxima alone.
+
+    Of four outputs of the convolution at most one has a gradient, and behind a ReLU about every
+    second maximum: of the products of the whole convolution, eight in nine are with 0.
+
+    A filter is one row of numbers with a column of zeros at its right. At the other three places of
+    a patch it is the same row begun further on, since the zeros stand for the next line's left.
+
+    Args:
+        above: (N, R, Q, F), the gradient of the pooled layer.
+        place: where its maxima stood.
+        to: (N, H, W, C) float32, written.
+        weights: (F, h, w + 1, C), the filters; in bfloat16 they come faster from the cache.
+        padding: rings of zeros above and left of the images.
+    """
+    images, rows, columns, filters = above.shape
+    _, height, width, depth = to.shape
+    (top, left), (_, high, wide, _) = padding, weights.shape
+    line, run = wide * depth, (high * wide - 1) * depth
+    numbers = weights.reshape(filters, high * line)
+    image = np.empty((height + 2 * top, (width + 2 * left) * depth), np.float32)
+    patch = np.empty((high + 1) * line, np.float32)
+    lit, value = np.empty((5, filters), np.int64), np.empty((5, filters), np.float32)
+    count = np.empty(5, np.int64)  # of the filters at each place, and NOWHERE
+    for n in range(images):
+        image[:] = 0
+        for r in range(rows):
+            for q in range(columns):
+                _by_place(above[n, r, q], place[n, r, q], lit, value, count)
+                patch[:] = 0
+                for position in range(4):
+                    begin, many = position // 2 * line + position % 2 * depth, count[position]
+                    there = patch[begin : begin + run]
+                    for k in range(0, many - 1, 2):  # two at once fetch the patch half as often
+                        first, second = value[position, k], value[position, k + 1]
+                        one, two = numbers[lit[position, k]], numbers[lit[position, k + 1]]
+                        for u in range(run):
+                            there[u] += first * _number(one[u]) + second * _number(two[u])
+                    if many % 2:
+                        first, one = value[position, many - 1], numbers[lit[position, many - 1]]
+                        for u in range(run):
+                            there[u] += first * _number(one[u])
+                for i in range(high + 1):
+                    under = image[2 * r + i, 2 * q * depth : 2 * q * depth + line]
+                    for u in range(line):
+                        under[u] += patch[i * line + u]
+        for i in range(height):
+            for j in range(width):
+                for c in range(depth):
+                    to[n, i, j, c] = image[top + i, (left + j) * depth + c]
 
 
 @functools.cache

@@ -4,8 +4,8 @@
 What autograd spends beside the arithmetic of a small convolutional network is considerable: it
 keeps indices of every maximum, pads one input channel to sixteen, and returns to NCHW between
 layers. Here every operation knows its own gradient with respect to its inputs (weights get none),
-images lie in channels_last, and the first layers, whose convolution has few input channels, and
-pooling by two have loops of their own (`pooled`, `kernels`). `tracing` turns a network into a `Program` of these.
+images lie in channels_last, and pooling by two has loops of its own, with the convolution before it
+where that pays (`pooled`, `kernels`). `tracing` turns a network into a `Program` of these.
 
 Imported inside functions only: torch is needed at the top.
 """

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from harness.attacks import kernels
-from harness.attacks.passes import last, padding
+from harness.attacks.passes import Conv, last, padding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from harness.attacks.passes import Tensors
 
 FEW = 64  # pixels in a patch: beyond, oneDNN's convolution of the same layer is as fast
+NEAR = 2**19  # bytes of filters: beyond, they come from too far away
 BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
 
 
@@ -44,14 +45,13 @@ class PatchPool:
         self.padding, self.patch = padding(first), [side + 1 for side in first.kernel_size]
         self.filters, self.dtype = [_Filters(one) for one in layers], dtype
         self.forwards = kernels.convolve(*shape, half=half, relu=relu)
-        self.backwards = kernels.convolve_back(*shape, half=half)
+        self.backwards = kernels.convolve_back(*shape)
 
     @staticmethod
     def suits(layer: nn.Conv2d) -> bool:
         """Whether it costs less than the convolution that it replaces."""
         height, width = layer.kernel_size
-        plain = layer.groups == 1 and set(layer.stride) == set(layer.dilation) == {1}
-        return plain and layer.in_channels * (height + 1) * (width + 1) <= FEW
+        return _dense(layer) and layer.in_channels * (height + 1) * (width + 1) <= FEW
 
     def forward(self, *given: torch.Tensor, keep: bool) -> tuple[Tensors, Tensors]:
         (x,) = given
@@ -74,10 +74,43 @@ class PatchPool:
         padded, *places = kept
         total = torch.zeros_like(padded)
         for filters, place, gradient in zip(self.filters, places, gradients, strict=True):
-            flat = last(gradient.to(self.dtype)).permute(0, 2, 3, 1)
+            flat = last(gradient).permute(0, 2, 3, 1)
             run(self.backwards, [flat, place, total], filters.patches)
         (above, left), (height, width) = self.padding, padded.shape[2:]
         return (total[:, :, above : height - above, left : width - left].contiguous(),)
+
+
+class ConvPool:
+    """Convolution, maximum over 2 x 2, and ReLU; back from the maxima alone.
+
+    Args:
+        layer: the convolution.
+        dtype: of its filters and outputs. The gradient is in float32, whatever it is.
+    """
+
+    def __init__(self, layer: nn.Conv2d, dtype: torch.dtype) -> None:
+        self.conv = Conv(layer, dtype)
+        filters = F.pad(layer.weight.detach().permute(0, 2, 3, 1), (0, 0, 0, 1))
+        self.filters = _array(filters.to(dtype).contiguous())
+
+    @staticmethod
+    def suits(layer: nn.Conv2d, dtype: torch.dtype) -> bool:
+        """Whether its way back costs less than the convolution's."""
+        return _dense(layer) and layer.weight.numel() * dtype.itemsize <= NEAR
+
+    def forward(self, *given: torch.Tensor, keep: bool) -> tuple[torch.Tensor, Tensors]:
+        (x,) = given
+        out, place = largest(self.conv.forward(x, keep=False)[0], relu=True)
+        return out, (x, place) if keep else ()
+
+    def backward(self, kept: Tensors, *gradients: torch.Tensor) -> Tensors:
+        (gradient,) = gradients
+        x, place = kept
+        count, depth, height, width = x.shape
+        to = torch.empty(count, height, width, depth)
+        above = last(gradient).permute(0, 2, 3, 1)
+        run(kernels.maxima_back, [above, place, to], self.filters, tuple(self.conv.padding))
+        return (to.permute(0, 3, 1, 2),)
 
 
 class _Filters:
@@ -85,16 +118,22 @@ class _Filters:
 
     def __init__(self, layer: nn.Conv2d) -> None:
         weight = layer.weight.detach().float()
-        self.count, depth, height, width = weight.shape
+        self.count = len(weight)
         beside = -self.count % kernels.LANES
         columns, bias = weight.flatten(1).t(), weight.new_zeros(self.count + beside)
         if layer.bias is not None:
             bias[: self.count] = layer.bias.detach()
         self.columns, self.bias = F.pad(columns, (0, beside)).contiguous().numpy(), bias.numpy()
+        _, depth, height, width = weight.shape
         shifted = weight.new_zeros(2, 2, self.count, depth, height + 1, width + 1)
         for down, right in itertools.product((0, 1), (0, 1)):
             shifted[down, right, ..., down : down + height, right : right + width] = weight
         self.patches = shifted.view(4 * self.count, -1).numpy()
+
+
+def _dense(layer: nn.Conv2d) -> bool:
+    """Whether every output sees all channels of a whole patch, and there is one for every patch."""
+    return layer.groups == 1 and set(layer.stride) == set(layer.dilation) == {1}
 
 
 class PoolRelu:
@@ -137,13 +176,13 @@ def largest_back(above: torch.Tensor, place: torch.Tensor, shape: torch.Size) ->
     return to.permute(0, 3, 1, 2)
 
 
-def run(kernel: Callable[..., None], by_image: Sequence[torch.Tensor], *shared: np.ndarray) -> None:
+def run(kernel: Callable[..., None], by_image: Sequence[torch.Tensor], *shared: object) -> None:
     """Run a kernel on this thread; those of PyTorch's pool spin meanwhile and would slow others.
 
     Args:
         kernel: of the arrays of `by_image`, which lie in memory as they are indexed, then `shared`.
         by_image: tensors of as many images; bfloat16 becomes its bits.
-        shared: the same for all images.
+        shared: the same for all images: arrays, or numbers.
     """
     kernel(*map(_array, by_image), *shared)
 

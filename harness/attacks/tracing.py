@@ -27,7 +27,7 @@ from harness.attacks.passes import (
     Relu,
     Window,
 )
-from harness.attacks.pooled import PatchPool, PoolRelu
+from harness.attacks.pooled import ConvPool, PatchPool, PoolRelu
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,25 +131,29 @@ class _Writer:
         return self.graph.get_submodule(str(node.target)) if node.op == "call_module" else None
 
     def _pooled(self, node: fx.Node) -> bool:
-        """Convolutions of few channels with pooling by two, and ReLU before or after it.
-
-        All that read the same value and have one geometry become one line.
-        """
-        first = self._patch_pool(node)
-        if first is None:
+        """Convolutions with pooling by two, and ReLU before or after it."""
+        found = self._conv_pool(node)
+        if found is None:
             return False
+        if PatchPool.suits(found.layer):
+            return self._side_by_side(node, found)
+        if found.relu and ConvPool.suits(found.layer, self.dtype):
+            return self._emit(ConvPool(found.layer, self.dtype), self._source(node), found.last)
+        return False
+
+    def _side_by_side(self, node: fx.Node, first: _ConvPool) -> bool:
+        """Those of few channels that read the same value and have one geometry become one line."""
         (source,) = self._source(node)
-        found = {other: self._patch_pool(other) for other in source.users}
+        found = {other: self._conv_pool(other) for other in source.users}
         same = {other: one for other, one in found.items() if one and one.like == first.like}
         self.written.update(same)
-        layers = [one.layer for one in same.values()]
-        op = PatchPool(layers, self.dtype, relu=first.relu)
+        op = PatchPool([one.layer for one in same.values()], self.dtype, relu=first.relu)
         return self._emit(op, [source], *(one.last for one in same.values()))
 
-    def _patch_pool(self, node: fx.Node) -> _PatchPool | None:
-        """What `node` and its followers are as a line of its own, if that pays."""
+    def _conv_pool(self, node: fx.Node) -> _ConvPool | None:
+        """What `node` and its followers are, if they are that."""
         layer = self._layer(node)
-        if not (isinstance(layer, nn.Conv2d) and _plain(layer) and PatchPool.suits(layer)):
+        if not (isinstance(layer, nn.Conv2d) and _plain(layer)):
             return None
         chain = _followers(node)
         relus = [self._is_relu(follower) for follower in chain]
@@ -157,7 +161,7 @@ class _Writer:
         either = (relus, pools) in (([True, False], [False, True]), ([False, True], [True, False]))
         if not either and pools[:1] != [True]:
             return None
-        return _PatchPool(layer, chain[-1] if either else chain[0], either)
+        return _ConvPool(layer, chain[-1] if either else chain[0], either)
 
     def _swapped(self, node: fx.Node) -> bool:
         """ReLU beside pooling by two; or before another one: the same after it, on fewer values."""
@@ -257,7 +261,7 @@ class _Writer:
         return _window(**named) if plain else None  # pyright: ignore[reportArgumentType]
 
 
-class _PatchPool(NamedTuple):
+class _ConvPool(NamedTuple):
     """A convolution, the node that has its pooled output, and whether a ReLU is in it."""
 
     layer: nn.Conv2d
@@ -267,7 +271,9 @@ class _PatchPool(NamedTuple):
     @property
     def like(self) -> tuple[object, ...]:
         """What layers of one line have in common."""
-        return self.relu, self.layer.kernel_size, self.layer.padding, self.layer.in_channels
+        one = self.layer
+        sizes = (one.kernel_size, one.stride, one.padding, one.dilation)
+        return self.relu, one.in_channels, one.groups, *sizes
 
 
 def _called(node: fx.Node, known: set[Any]) -> bool:
