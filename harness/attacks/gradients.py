@@ -182,10 +182,10 @@ class _Blocks:
 
 
 def _even(count: int, size: int) -> int:
-    """Images in a block, so that blocks are about as large, in whole sixteenths of `size`.
+    """Images in a block, so that blocks are about as large, in whole parts of `size`.
 
     >>> [_even(count, 256) for count in (0, 100, 256, 300, 1000)]
-    [256, 256, 256, 160, 256]
+    [256, 256, 256, 152, 256]
     """
     blocks, part = -(-count // size), max(size // PARTS, 1)
     return size if blocks <= 1 else -(-count // (blocks * part)) * part
@@ -195,11 +195,11 @@ def filled(rows: torch.Tensor, size: int) -> torch.Tensor:
     """`rows`, some of them again at the end, so that few lengths of a batch occur.
 
     Samples leave an attack one by one, and every new length costs the compilation of its
-    convolutions, as much as fifty gradients. So there are powers of two up to a sixteenth of a
-    block, then whole sixteenths.
+    convolutions, as much as fifty gradients. So there are powers of two up to one of the `PARTS` of
+    a block, then whole parts.
 
     >>> [len(filled(torch.empty(count, 1), 256)) for count in (3, 17, 96, 100)]
-    [4, 32, 96, 112]
+    [4, 24, 96, 104]
     """
     count, part = len(rows), max(size // PARTS, 1)
     length = -(-count // part) * part if count > part else 1 << max(count - 1, 0).bit_length()
@@ -208,7 +208,7 @@ def filled(rows: torch.Tensor, size: int) -> torch.Tensor:
     return rows[torch.arange(length, device=rows.device) % count]
 
 
-PARTS = 16  # of a block, in whole multiples of which batches come
+PARTS = 32  # of a block, in whole multiples of which batches come
 EXAMPLES = 8  # images that decide whether a program computes what its network does
 CLOSE = {"float32": 1e-4, "bfloat16": 0.05}  # of its logits, relative to the largest
 

@@ -95,8 +95,8 @@ def run_attack(
         y: (N,) int64 true labels.
         threat: ball; a radius of 0 is judged without an attack.
         seed: each batch draws from its own stream under it, by position.
-        batch_size: samples the attack sees at once; an attack whose meta says `whole` sees all and
-            splits them itself.
+        batch_size: samples the attack sees at once, see `batches`; an attack whose meta says
+            `whole` sees all and splits them itself.
         trace: passed to our own attacks; concerns one batch, so N must not exceed `batch_size`.
         noise: (N, C, H, W) starts in place of the attack's own.
 
@@ -144,12 +144,19 @@ def run_attack(
 
 
 def batches(samples: int, size: int) -> Iterator[slice]:
-    """Slices of at most `size` that cover `samples` rows.
+    """Slices of `size` that cover `samples` rows; a rest of less than half joins the last one.
 
-    >>> [(s.start, s.stop) for s in batches(5, 2)]
-    [(0, 2), (2, 4), (4, 5)]
+    A rest by itself would take far longer a row, and more so if threads share it.
+
+    >>> [(s.start, s.stop) for s in batches(9, 4)]
+    [(0, 4), (4, 9)]
+    >>> [(s.start, s.stop) for s in batches(10, 4)]
+    [(0, 4), (4, 8), (8, 10)]
     """
-    return (slice(at, min(at + size, samples)) for at in range(0, samples, size))
+    count = max(samples // size + (samples % size >= size / 2), min(samples, 1))
+    return (
+        slice(at * size, samples if at == count - 1 else (at + 1) * size) for at in range(count)
+    )
 
 
 def predict(model: Classifier, x: torch.Tensor) -> np.ndarray:
