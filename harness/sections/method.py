@@ -74,9 +74,10 @@ def _data(story: Story) -> Table:
 
 
 def _merged(splits: Sequence[SplitFacts]) -> list[SplitFacts]:
-    """The corruptions as one line where they have one source and size."""
+    """By role, and the corruptions as one line where they have one source and size."""
+    roles = list(dict.fromkeys(one["role"] for one in splits))
     found: dict[tuple[object, ...], list[SplitFacts]] = {}
-    for place, one in enumerate(splits):
+    for place, one in enumerate(sorted(splits, key=lambda one: roles.index(one["role"]))):
         alike = one["role"] == "corruptions"
         found.setdefault((one["n"], one["source"]) if alike else (place,), []).append(one)
     return [
