@@ -3,8 +3,9 @@
     python tests/benchmarks/limits.py [--rounds 3]
 
 One thread. The limit of a pass is its floating-point operations over the rate of a large matrix
-product on the same core, in the same precision. Networks have fresh weights: their values do not
-matter to the time. The last table fits seconds a gradient = a * FLOP^b and says what ResNet-50 at
+product on the same core, in the same precision. Backward, all products count, also those with 0 that
+a pooled layer leaves out. Networks have fresh weights: about every second ReLU lets something through,
+as after training. The last table fits seconds a gradient = a * FLOP^b and says what ResNet-50 at
 224 x 224 would take, which is an extrapolation over three orders of magnitude.
 """
 
