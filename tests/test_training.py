@@ -390,6 +390,14 @@ def test_equal_maxima_get_the_gradient_once(dtype):
     assert not gradient[(x == 0) & (F.max_pool2d(x, 2).repeat_interleave(2, 2).repeat_interleave(2, 3) == 1)].any()  # fmt: skip
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_gradient_lies_in_memory_as_its_images_do(layout):
+    """Catches gradients by pixels for images by channels: the ReLU below then takes the slow way."""
+    x = torch.rand(3, 6, 8, 8, generator=torch.Generator().manual_seed(0)).to(memory_format=layout)
+    _, gradient = pooled(x, 2, narrow=True)
+    assert gradient.is_contiguous(memory_format=layout)
+
+
 def test_other_functions_of_few_channels_are_pytorchs():
     """Catches calls by name, or of other ranks, that a rule does not understand, and a mean over
     windows that is skipped where there is something to average."""

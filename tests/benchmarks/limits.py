@@ -146,7 +146,7 @@ def sizes(runs: int) -> list[str]:
         *lines,
         "",
         f"Seconds a gradient = {np.exp(scale):.2g} * FLOP^{exponent:.2f}. ResNet-50 at 224 x 224 "
-        f"({RESNET50 / 1e9:.1f} GFLOP): {resnet:.2f} s a gradient, {hours:.0f} hours for 1,000 images "
+        f"({RESNET50 / 1e9:.1f} GFLOP): {resnet:.2g} s a gradient, {hours:.2g} hours for 1,000 images "
         "of 50 gradients, on one core.",
     ]
 
