@@ -5,6 +5,7 @@ How often the intervals hold the truth is measured by tests/simulations/cover.py
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,17 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from harness import metrics, statistics
 from harness.core.arrays import top_label
-from harness.statistics.calibration import ALONE, PAIRED, _binned, _Bins, _patterns, _Search
+from harness.statistics.calibration import (
+    ALONE,
+    CLEAR,
+    MORE,
+    PAIRED,
+    _binned,
+    _Bins,
+    _noise_below,
+    _patterns,
+    _Search,
+)
 from harness.statistics.means import _hall, resampled, weights
 from harness.statistics.proportions import exact, mcnemar, tango, wilson
 from harness.statistics.ranking import _freedom, _Logits, placements
@@ -614,7 +625,7 @@ def test_a_calibrated_model_reaches_down_to_zero_and_a_wrong_one_does_not(kind):
 
 
 def test_one_bin_has_the_interval_of_its_mean_gap():
-    """|0.7 - accuracy| of 800 images: both ends by exact binomial tails, 3.5 % and 2 %."""
+    """|0.7 - accuracy| of 800 images: both ends by exact binomial tails, 4 % and 2 %."""
     found = statistics.binned_error(*two_class(np.full(800, 0.7), bools(500, 800)), "ece")
     assert found.value == pytest.approx(0.7 - 500 / 800)
     most = optimize.brentq(lambda p: stats.binom.cdf(500, 800, p) - LOWER, 0.01, 0.99)
@@ -714,12 +725,80 @@ def test_noise_alone_does_not_shape_the_upper_end():
 
 
 def test_the_lower_end_of_a_steady_error_is_that_of_the_mean_gap():
-    """Over-confident in every bin, clearly: 3.5 % of a normal mean; noise of single bins is no matter."""
+    """Over-confident in every bin, clearly: 4 % of a normal mean; noise of single bins is no matter."""
     probs, labels = spread_out(10_000)
     found = statistics.binned_error(probs, labels, "ece")
     gaps = probs.max(1) - (labels == 0)
     end = gaps.mean() + stats.norm.ppf(LOWER) * gaps.std() / 100
     assert found.low == pytest.approx(end, abs=0.001)
+
+
+def bins_with(deviations, n=400):
+    """Bins of n images each, at confidences about 0.7, whose gaps are so many standard errors."""
+    deviations = np.asarray(deviations, float)
+    count = np.full(len(deviations), n)
+    right = count * 0.7
+    bins = _Bins(int(count.sum()), count, np.full(len(count), 0.7), right)
+    for _ in range(20):  # standard errors follow from what is right
+        bins = replace(bins, right=count * 0.7 - deviations * bins.error * bins.n)
+    return bins
+
+
+def lowest(bins):
+    drawn = np.random.default_rng(0).binomial(bins.count, bins.confidence, (4000, len(bins.count)))
+    null = bins.share * bins.confidence - drawn / bins.n
+    return _Search(bins, "ece", null, ALONE["ece"]).low()
+
+
+def test_noise_of_unclear_gaps_is_that_of_cut_normal_numbers():
+    """Against SciPy's truncated normal distribution."""
+    cut = stats.truncnorm(-CLEAR, CLEAR)
+    fourth = cut.moment(4)
+    expected = cut.moment(2), math.sqrt(fourth - cut.moment(2) ** 2)
+    assert _noise_below(CLEAR) == pytest.approx(expected, rel=1e-6)
+
+
+def test_gaps_that_are_more_than_noise_together_are_all_kept():
+    """Twelve bins at two standard errors, one of them at four; catches the clear bin as all that is real."""
+    spread = bins_with([4] + [2.0] * 11)
+    assert spread.unclear > MORE
+    kept = lowest(spread)
+    alone = lowest(bins_with([4, 0.2, -0.3, 0.1, 0.0, -0.1, 0.4, -0.4, 0.2, -0.2, 0.3, 0.0]))
+    assert kept > 2.5 * alone
+    total = np.abs(spread.gaps).sum()
+    # Signs are known by the pattern, so that little but the noise of the sum is taken off.
+    noise = math.sqrt(np.square(spread.error).sum())
+    assert kept == pytest.approx(total + stats.norm.ppf(LOWER) * noise, abs=0.4 * noise)
+
+
+def test_one_clear_bin_among_noise_keeps_its_own_end():
+    """Eleven bins that lean a little to the same side; catches their noise taken for real."""
+    single = bins_with([9] + [0.9] * 11)
+    assert single.unclear < MORE
+    assert lowest(single) == pytest.approx(single.gaps[0], rel=0.01)
+    # All of them real, the end would be that of their sum, as far again above that of the bin.
+    noise = math.sqrt(np.square(single.error).sum())
+    assert single.gaps.sum() + stats.norm.ppf(LOWER) * noise > 1.3 * single.gaps[0]
+
+
+def test_two_sums_are_one_test():
+    """Calibrated labels: the end is above 0 for about LOWER of them; catches a test for either sum."""
+    rng, above = np.random.default_rng(4), 0
+    count = np.full(12, 400)
+    for _ in range(600):
+        right = rng.binomial(count, 0.7).astype(float)
+        above += lowest(_Bins(int(count.sum()), count, np.full(12, 0.7), right)) > 0
+    assert above / 600 < LOWER + 0.013
+
+
+def test_few_mistakes_have_the_exact_upper_end_of_their_number():
+    """2,000 images, two expected and three made: Clopper and Pearson, by SciPy; catches the path alone."""
+    confidence = np.full(2000, 0.999)
+    wrong = np.arange(2000) < 3
+    found = statistics.binned_error(*two_class(confidence, ~wrong), "ece")
+    exact = stats.binomtest(3, 2000).proportion_ci(1 - 2 * UPPER, "exact")
+    assert found.high >= exact.high - 0.001 - 1e-12
+    assert found.high < 2 * (exact.high - 0.001)
 
 
 def test_errors_that_cancel_are_not_lost():

@@ -6,23 +6,28 @@ own bias and cut at the floor they still cover 68 to 90 % at 0.005). Here tests 
 
 Lower end of the ECE: it is the largest of all signed sums of the gaps, so that the largest of a few
 of them bounds it from below, and the fewer there are, the less has noise to choose from. Two such
-bounds are taken and the higher one stands: the sum itself, |mean confidence - accuracy|, and the
-largest of those whose sign changes at most twice from the lowest bin to the highest. For either the
-gaps that are seen and clear are made smaller, all in proportion, until labels drawn from a model with
-such gaps would show a sum as large in LOWER of the cases. The full sum of absolute values would do
-so, too, but what noise adds to it depends on how the gaps are spread over the bins, which the data
-do not tell: it misses between 0 and 12 %.
+sums are looked at: that of all gaps, |mean confidence - accuracy|, and the largest of those whose
+sign changes at most twice from the lowest bin to the highest. Each is taken by what a calibrated
+model shows of it; the larger one is the statistic of a single test, so that looking twice costs
+nothing. The real ones among the gaps that add to it are made smaller, all in proportion, until labels
+drawn from a model with such gaps would show a statistic as large in LOWER of the cases. Real is a gap
+that is clear by itself; and all are, where the others together are more than noise, or none is clear:
+a single wrong bin and an error that is spread over all of them both keep their ends. The full sum of
+absolute values would be a statistic, too, but what noise adds to it depends on how the gaps are spread
+over the bins, which the data do not tell: it misses between 0 and 12 %.
 
 Upper end: from the gaps that are seen, less what noise has made of them on the whole (James and
 Stein's factor), all bins move outwards by the same number of standard errors until labels would show
 an error as small in UPPER of the cases. Gaps spread so evenly leave noise the least to add, so that
-this end errs on the far side.
+this end errs on the far side. Where a model expects hardly any mistakes, those that it makes all the
+same may be the ones that were not drawn; its end is not below that of the mean gap, which is exact.
 
 The tails are not equal. Noise only adds, so that the upper end of a small error hardly ever lies
-below the truth, and all misses are those of the lower end. On worlds that had no part in these choices
-(tests/simulations) both together hold 93 to 98 %: too much where the error is as small as its noise.
-The RMS error has one lower bound, from the error itself, and a smaller tail below: with hardly any
-mistakes a single one in a thin bin decides it, and at 2.5 % that end missed 9 %.
+below the truth, and all misses are those of the lower end. Which worlds hold what stands in
+tests/simulations: too much where the error is far below its noise, since there the interval begins at
+0 and the value lies above the truth.
+The RMS error has one lower bound, from the error itself; with hardly any mistakes a single one in a
+thin bin decides it, and it then takes the ECE's end, which it is never below.
 
 A difference between models is not tested along a path of its own: it is made of `Term`s, one a model,
 by square-and-add (`harness.pairing.spread.Bounded`), so that thousands of comparisons cost one search a
@@ -49,12 +54,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BinnedKind = Literal["ece", "mce", "rms_calibration_error"]
-CLEAR = 2.0  # standard errors below which the lower end takes a gap for noise
+CLEAR = 2.5  # standard errors from which a gap is real by itself
+MORE = 1.645  # standard deviations by which unclear gaps together must exceed noise to be real
+USUAL = 0.95  # quantile of the calibrated null by which sums of gaps are held against one another
 FEW = 5  # mistakes that a model expects: with fewer, one in a thin bin decides the RMS error
 CHANGES = 2  # of sign from bin to bin, that the lower end reckons with
 FLOOR = 0.965  # quantile of the calibrated null that is told beside an ECE
-NULL_DRAWS = 1000
-DRAWS = 1000
+NULL_DRAWS = 4000
+DRAWS = 2000
 STEPS = 9  # halvings: an end is found within 1/1000 of its range
 ROUNDING = 1e-9  # relative: equal errors must compare as equal
 
@@ -66,8 +73,8 @@ class Tails(NamedTuple):
     upper: float
 
 
-ALONE = {"ece": Tails(0.035, 0.02), "rms_calibration_error": Tails(0.0175, 0.02)}
-PAIRED = {"ece": Tails(0.025, 0.025), "rms_calibration_error": Tails(0.0175, 0.025)}
+ALONE = {"ece": Tails(0.04, 0.02), "rms_calibration_error": Tails(0.025, 0.02)}
+PAIRED = {"ece": Tails(0.03, 0.025), "rms_calibration_error": Tails(0.025, 0.025)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +127,15 @@ class _Bins:
         """How much of the squared gaps is more than noise (James and Stein's factor), in [0, 1]."""
         size = float(np.square(self.gaps / self.error).sum())
         return max(0.0, 1 - len(self.gaps) / size) if size else 1.0
+
+    @property
+    def unclear(self) -> float:
+        """By how many standard deviations the gaps that are not clear exceed noise, together."""
+        square = np.square(self.gaps / self.error)
+        square = square[square <= CLEAR**2]
+        mean, deviation = _noise_below(CLEAR)
+        count = max(len(square), 1)
+        return float(square.sum() - count * mean) / (deviation * math.sqrt(count))
 
     def quiet(self, kind: BinnedKind) -> float:
         """The error less what noise adds to gaps of this size, once their size is rid of noise."""
@@ -247,6 +263,19 @@ def _binned(confidence: np.ndarray, right: np.ndarray, bins: int) -> _Bins:
 
 
 @functools.cache
+def _noise_below(limit: float) -> tuple[float, float]:
+    """Mean and standard deviation of z squared, of standard normal z no larger than a limit.
+
+    >>> [round(number, 3) for number in _noise_below(2.5)]
+    [0.911, 1.109]
+    """
+    inside = 2 * special.ndtr(limit) - 1
+    height = 2 * math.exp(-(limit**2) / 2) / math.sqrt(2 * math.pi) / inside
+    mean, fourth = 1 - limit * height, 3 - (limit**3 + 3 * limit) * height
+    return mean, math.sqrt(fourth - mean**2)
+
+
+@functools.cache
 def _patterns(bins: int, changes: int) -> np.ndarray:
     """(P, bins) signs that change at most so many times, each pattern or its negative once.
 
@@ -276,31 +305,34 @@ class _Search:
         return min(self.low(), value), max(self.high(value), value)
 
     def low(self) -> float:
-        """The higher of the bounds; for the root mean square there is one.
+        """By signed sums; for the root mean square from itself.
 
         With hardly any mistakes it is not above that of the ECE, which the RMS error is never below.
         """
         if self.kind == "ece":
-            return max(self._signed(changes) for changes in (0, CHANGES))
+            return self._signed()
         own = self._bound(self.bins.gaps, functools.partial(self.bins.measure, kind=self.kind))
-        expected = float((self.bins.count * (1 - self.bins.confidence)).sum())
-        return own if expected >= FEW else min(own, replace(self, kind="ece").low())
+        return min(own, replace(self, kind="ece").low()) if self._few else own
 
-    def _signed(self, changes: int) -> float:
-        """From the largest sum of gaps over signs that change so many times."""
-        signs = _patterns(len(self.bins.count), changes)
-        sums = signs @ self.bins.gaps
-        best = signs[np.abs(sums).argmax()] * np.sign(sums[np.abs(sums).argmax()])
-        forward = np.where(self.bins.gaps * best > 0, self.bins.gaps, 0.0)
-        return self._bound(forward, lambda gaps: np.abs(gaps @ signs.T).max(-1))
+    def _signed(self) -> float:
+        """From two sums of gaps, with few changes of sign and with none: whichever is less usual."""
+        families = [_patterns(len(self.bins.count), changes) for changes in (0, CHANGES)]
+
+        def sums(gaps: np.ndarray) -> np.ndarray:
+            return np.stack([np.abs(gaps @ signs.T).max(-1) for signs in families], -1)
+
+        usual = np.maximum(np.quantile(sums(self.null), USUAL, axis=0), ROUNDING)
+        signs = families[int((sums(self.bins.gaps) / usual).argmax())]
+        best = signs[np.abs(signs @ self.bins.gaps).argmax()]
+        forward = np.where(self.bins.gaps * best * (best @ self.bins.gaps) > 0, self.bins.gaps, 0.0)
+        return self._bound(forward, lambda gaps: (sums(gaps) / usual).max(-1))
 
     def _bound(self, gaps: np.ndarray, measure: Callable[[np.ndarray], np.ndarray]) -> float:
-        """Of these gaps the clear ones shrink; where none is clear, all of them."""
+        """Of these gaps the real ones shrink."""
         seen = float(measure(self.bins.gaps)) * (1 - ROUNDING)
         if seen <= np.quantile(measure(self.null), 1 - self.tails.lower):
             return 0.0
-        clear = np.abs(gaps) > CLEAR * self.bins.error
-        shape = np.where(clear, gaps, 0.0) if clear.any() else gaps
+        shape = self._real(gaps)
         cut = _last(
             lambda cut: (
                 float((measure(self._drawn((1 - cut) * shape)) >= seen).mean()) >= self.tails.lower
@@ -309,6 +341,12 @@ class _Search:
             1.0,
         )
         return self._true((1 - cut) * shape)
+
+    def _real(self, gaps: np.ndarray) -> np.ndarray:
+        """The clear ones; all, where none is clear or the others together are more than noise."""
+        clear = np.abs(gaps) > CLEAR * self.bins.error
+        spread = self.bins.unclear > MORE
+        return gaps if spread or not clear.any() else np.where(clear, gaps, 0.0)
 
     def high(self, value: float) -> float:
         """Gaps grow evenly, in standard errors; a bin without a mistake grows over-confident."""
@@ -328,7 +366,25 @@ class _Search:
         far = 1.0
         while accepted(far) and far < 1e9:  # every bin is as wrong as it can be long before
             far *= 2
-        return self._true(grown(_last(accepted, 0.0, far)))
+        end = self._true(grown(_last(accepted, 0.0, far)))
+        return max(end, self._mean_gap()) if self._few else end
+
+    @property
+    def _few(self) -> bool:
+        """Whether the model expects hardly any mistakes."""
+        return float((self.bins.count * (1 - self.bins.confidence)).sum()) < FEW
+
+    def _mean_gap(self) -> float:
+        """Upper bound of |mean confidence - accuracy|, which neither error is below.
+
+        Source: Clopper and Pearson 1934, of the accuracy.
+        """
+        bins, tail = self.bins, self.tails.upper
+        right, mean = float(bins.right.sum()), float(bins.share @ bins.confidence)
+        wrong = bins.n - right
+        low = special.betaincinv(right, wrong + 1, tail) if right else 0.0
+        high = special.betaincinv(right + 1, wrong, 1 - tail) if wrong else 1.0
+        return float(max(mean - low, high - mean))
 
     def _true(self, gaps: np.ndarray) -> float:
         """Error of a model with these gaps, as far as accuracies in [0, 1] allow them."""
@@ -350,10 +406,11 @@ class _Search:
 
 @functools.cache
 def _noise(bins: int) -> np.ndarray:
-    """(DRAWS, bins) standard normal numbers, each column the same quantiles in another order."""
-    quantiles = special.ndtri((np.arange(DRAWS) + 0.5) / DRAWS)
+    """(DRAWS, bins) standard normal numbers: the same quantiles in each column, and all negatives."""
+    quantiles = special.ndtri((np.arange(DRAWS // 2) + 0.5) / (DRAWS // 2))
     rng = numpy_rng(0, "calibration", bins)
-    found = rng.permuted(np.tile(quantiles, (bins, 1)), axis=1).T
+    half = rng.permuted(np.tile(quantiles, (bins, 1)), axis=1).T
+    found = np.concatenate([half, -half])
     found.setflags(write=False)
     return found
 

@@ -147,6 +147,12 @@ def _mixture(c: np.ndarray, by: float) -> np.ndarray:
     return np.where(bad, special.expit(special.logit(c) - 10 * by), c)
 
 
+def _hard(c: np.ndarray, by: float) -> np.ndarray:
+    """The tenth that the model is least sure of, and a few others, are harder than it says."""
+    hard = (_place(c) < 0.1) | (np.arange(len(c)) % 33 == 0)
+    return np.where(hard, special.expit(special.logit(c) - by), c)
+
+
 HELD_OUT_WAYS: dict[str, Way] = {
     "power, over": lambda c, by: c ** (1 + by),
     "power, under": lambda c, by: c ** (1 / (1 + by)),
@@ -195,6 +201,48 @@ HELD_OUT: Plan = (
     ("0.999", "noisy labels", 0.003, (2000, 10_000)),
 )
 
+
+FRESH_WAYS: dict[str, Way] = {
+    "shifted, over": lambda c, by: special.expit(special.logit(c) - by),
+    "shifted, under": lambda c, by: special.expit(special.logit(c) + by),
+    "flat": lambda c, by: c + by * (float(c.mean()) - c),
+    "middle": lambda c, by: c - by * ((c > 0.55) & (c < 0.85)),
+    "every second bin": lambda c, by: c - by * (metrics.bin_index(c, BINS) % 2),
+    "hard images": lambda c, by: _hard(c, by),
+    "surest": lambda c, by: c - by * (_place(c) > 0.6),
+}
+
+FRESH_CONFIDENCES = {
+    "0.82": (3.3, 0.72),
+    "0.94": (4.0, 0.26),
+    "0.985": (6.0, 0.09),
+    "0.996": (8.0, 0.032),
+}
+"""Accuracy if calibrated, and the two parameters of a beta distribution."""
+
+FRESH: Plan = (
+    ("0.82", "calibrated", 0.0, (300, 4000)),
+    ("0.94", "calibrated", 0.0, (1000,)),
+    ("0.985", "calibrated", 0.0, (500, 5000)),
+    ("0.996", "calibrated", 0.0, (10_000,)),
+    ("0.82", "shifted, over", 0.02, (500, 3000)),
+    ("0.82", "shifted, under", 0.06, (300, 3000)),
+    ("0.82", "flat", 0.04, (1000, 8000)),
+    ("0.82", "middle", 0.02, (1000, 8000)),
+    ("0.82", "every second bin", 0.04, (500, 4000)),
+    ("0.82", "surest", 0.03, (700, 5000)),
+    ("0.94", "shifted, over", 0.02, (500, 5000)),
+    ("0.94", "flat", 0.02, (1000, 6000)),
+    ("0.94", "every second bin", 0.02, (1000, 6000)),
+    ("0.94", "hard images", 0.03, (500, 3000)),
+    ("0.94", "surest", 0.015, (1000, 6000)),
+    ("0.985", "shifted, over", 0.006, (1000, 10_000)),
+    ("0.985", "shifted, under", 0.005, (2000, 10_000)),
+    ("0.985", "hard images", 0.008, (1000, 6000)),
+    ("0.985", "flat", 0.005, (3000,)),
+    ("0.996", "shifted, over", 0.003, (3000, 10_000)),
+    ("0.996", "hard images", 0.003, (10_000,)),
+)
 
 SEEN: Plan = (("0.75", "power, over", 0.05, (500, 2000)),)
 """Held out at first; the upper end was mended after these two had been seen, and no others."""
@@ -318,6 +366,14 @@ def development_pairs() -> Iterator[Pair]:
         yield from _pairs(base, kinship, both, sizes, [_top(one) for one in z], ways)
 
 
+def fresh() -> Iterator[World]:
+    """Worlds that were not looked at before the interval of the ECE was settled as it is now."""
+    for base, way, ece, sizes in FRESH:
+        confidence = _beta(*FRESH_CONFIDENCES[base])
+        make = functools.partial(FRESH_WAYS.get(way, _as_said), confidence)
+        yield from _worlds(base, way, ece, sizes, confidence, make)
+
+
 def _pairs(
     base: str,
     kinship: str,
@@ -372,6 +428,12 @@ def _by(confidence: np.ndarray, make: Callable[[float], np.ndarray], ece: float)
 def _confidences(mean: float, spread: float) -> np.ndarray:
     drawn = np.random.default_rng(7).normal(mean, spread, IMAGES)
     return np.maximum(special.expit(drawn), 1 / CLASSES)
+
+
+@functools.cache
+def _beta(a: float, b: float) -> np.ndarray:
+    drawn = np.random.default_rng(11).beta(a, b, IMAGES)
+    return np.clip(drawn, 1 / CLASSES, 1 - 1e-9)
 
 
 @functools.cache

@@ -317,6 +317,10 @@ def ece() -> Iterator[Case]:
     return binned("ece", "ECE", calibrated.held_out())
 
 
+def ece_fresh() -> Iterator[Case]:
+    return binned("ece", "ECE", calibrated.fresh())
+
+
 def ece_development() -> Iterator[Case]:
     return binned("ece", "ECE", calibrated.development())
 
@@ -428,6 +432,7 @@ KINDS: dict[str, Callable[[], Iterator[Case]]] = {
     "brier": brier,
     "nll": nll,
     "ece": ece,
+    "ece-fresh": ece_fresh,
     "ece-development": ece_development,
     "ece-difference": ece_difference,
     "ece-difference-development": ece_difference_development,
