@@ -24,6 +24,7 @@ from harness.core.threat import Threat
 
 EVERY_SECOND = (torch.arange(N) % 2 == 0).view(-1, 1, 1, 1)
 PERMUTED = torch.randperm(N, generator=torch.Generator().manual_seed(5))
+HALF = (torch.rand(1, 1, 28, 28, generator=torch.Generator().manual_seed(7)) < 0.5).float()
 TARGETS = torch.randint(0, 10, (N,), generator=torch.Generator().manual_seed(6))
 
 
@@ -130,6 +131,36 @@ def with_momentum():
     return faulty.plug(attack)
 
 
+def mean_of_iterates():
+    def attack(model, x, y, threat, *, step_size=None, rng, noise=None, steps=STEPS):
+        z, total = x if noise is None else (x + noise).clamp(0, 1), torch.zeros_like(x)
+        for _ in range(steps):
+            z = faulty.project(x, z + step_size * faulty.ascent(model, z, y).sign(), threat.eps)
+            total = total + z
+        return total / steps
+
+    return faulty.plug(attack)
+
+
+def gradient_of_clean_images():
+    def attack(model, x, y, threat, *, step_size=None, rng, noise=None, steps=STEPS):
+        z, g = x if noise is None else (x + noise).clamp(0, 1), faulty.ascent(model, x, y)
+        for _ in range(steps):
+            z = faulty.project(x, z + step_size * g.sign(), threat.eps)
+        return z
+
+    return faulty.plug(attack)
+
+
+def as_it_is(t, x, z, g, size, ball):
+    return ball.project(x, z + size * g)
+
+
+def noisy(x, z):
+    rng = torch.Generator().manual_seed(8)
+    return (z + 0.02 * torch.randn(z.shape, generator=rng)).clamp(0, 1)
+
+
 def likelihood(model, x, y):
     """A loss of log-probabilities, fed with logits."""
     with torch.enable_grad():
@@ -167,6 +198,17 @@ ATTACKS = {
     "logits in float16": (PGD(gradient=faulty.of(lambda z: z.half().float())), "logits in half precision (float16)"),
     "log-likelihood of logits": (PGD(gradient=likelihood), "the label's logit alone"),
     "squared loss": (PGD(gradient=squared), "another loss"),
+    "mean of the iterates": (mean_of_iterates(), "it returns the mean of its iterates"),
+    "scaled back at the end": (PGD(ending=lambda x, z: x + 0.5 * (z - x)), "scaled at the end: to 0.5 times"),
+    "noise at the end": (PGD(ending=noisy), "changed at the end (noise"),
+    "gradient of the clean images": (gradient_of_clean_images(), "all taken at the clean image"),
+    "narrow box": (PGD(keep=lambda x, z, e: faulty.project(x, z, e).clamp(0.05, 0.95)), "clipped to [0.05, 0.95]"),
+    "only brighter": (PGD(keep=lambda x, z, e: (x + (z - x).clamp(0, e)).clamp(0, 1)), "only makes pixels brighter"),
+    "half of the pixels masked": (PGD(gradient=lambda m, x, y: faulty.ascent(m, x, y) * HALF), "of the pixels are never changed"),
+    "eps in whole grey levels": (PGD(eps=lambda e: round(255 * e) / 255), "eps is 1.02 times what was asked"),
+    "no sign": (walk(as_it_is), "its sign is not taken"),
+    "twice the steps, half as long": (PGD(steps=lambda n: 2 * n, size=lambda s: s / 2), "there are 10 instead of 5"),
+    "gradient smoothed": (PGD(gradient=lambda m, x, y: F.avg_pool2d(faulty.ascent(m, x, y), 3, 1, 1)), "changed on its way (smoothed"),
     "one step for all rows": (PGD(gradient=lambda m, x, y: faulty.ascent(m, x, y).sum(0, keepdim=True)), "summed over the batch"),
 }  # fmt: skip
 

@@ -38,6 +38,7 @@ else:
 SAME = 2e-5  # of a pixel: the same image, but for rounding
 REPRODUCED = 0.95  # of the rows, that a hypothesis must give bit for bit but for rounding
 BETTER = 2  # rows, by which it must beat the run without a fault
+NEAR = 0.002  # of eps, that its rounding to a few digits may take
 FEW, HALF = 8, 0.5  # differing rows on which a hypothesis is tried first; the share it must give
 NAMED = {1 / 255: "1/255", 255.0: "255", 0.5: "half", 2.0: "twice", 0.1: "a tenth of"}
 
@@ -202,10 +203,10 @@ def _balls(case: Case, raw: np.ndarray) -> Iterator[Fault]:
         text = "no projection on the ball round the clean image (none at all, or round the current iterate)"
         yield Fault(text, replace(case, threat=Threat(norm, math.inf), params=fixed))
     reached = case.threat.distance(torch.from_numpy(raw).to(case.x).double() - case.x.double())
-    for factor in {float(f"{float(reached.max()) / eps:.4g}"), *NAMED}:
-        if factor > 0 and abs(factor - 1) > 0.01:
+    for factor in {float(f"{float(reached.max()) / eps:.6g}"), *NAMED}:
+        if factor > 0 and abs(factor - 1) > NEAR:
             ball = Threat(norm, factor * eps)
-            how = NAMED.get(factor, f"{factor:g} times")
+            how = NAMED.get(factor, f"{factor:.4g} times")
             scaled = {**case.params, "step_size": factor * size}
             both = replace(case, threat=ball, params=scaled)
             yield Fault(f"eps is {how} what was asked, and so is the step", both)

@@ -35,6 +35,7 @@ MOST = 0.9  # of the rows
 LINEAR = 1e-4  # of a pixel, that a change of scale may leave over
 GRIDS = {"8 bits": 255, "16 levels": 15, "8 levels": 7, "4 levels": 3}
 ALIKE = 0.05  # of a ratio, about 1
+HEAP = 0.02  # of all pixels: more than chance puts at one value
 
 
 def cause(plug: Plug, reference: Plug, case: Case) -> str:
@@ -57,7 +58,8 @@ def cause(plug: Plug, reference: Plug, case: Case) -> str:
         return found
     if not rows_match(watch(plug, case).raw, theirs.raw).all():
         return RANDOM
-    if found := _begun(case, theirs) or departure(case, ours, theirs):
+    by_look = (rule(case, ours, theirs) for rule in (*LOOKS, departure))
+    if found := next(filter(None, by_look), ""):
         return found
     return "; ".join(_described(case, ours, theirs))
 
@@ -238,7 +240,7 @@ SEARCHES = (reproduced, relabelled, another_attack)
 # ---------------------------------------------------------------- what nothing explains
 
 
-def _begun(case: Case, theirs: Seen) -> str:
+def _begun(case: Case, ours: Seen, theirs: Seen) -> str:
     """A first batch that is a point of the ball, and not the start."""
     if theirs.shown is None or theirs.shown.shape != theirs.raw.shape:
         return ""
@@ -247,12 +249,49 @@ def _begun(case: Case, theirs: Seen) -> str:
     away = case.threat.distance(shown - case.x.double().cpu())
     if float(from_start) <= SAME or float(away.max()) > case.threat.eps * (1 + ALIKE):
         return ""
-    where = (
-        "the clean image"
-        if float(away.max()) <= SAME
-        else "a point of its own choice (a random start)"
-    )
+    if float(away.max()) > SAME:
+        where = "a point of its own choice (a random start)"
+    elif (case.params.get("steps") or 1) > 1 and np.ptp(theirs.walk, axis=0).max() <= SAME:
+        return "its gradients are all taken at the clean image, wherever it has come to: a stale gradient"
+    else:
+        where = "the clean image"
     return f"it begins at {where}, not at the start that it was given"
+
+
+def _narrow(case: Case, ours: Seen, theirs: Seen) -> str:
+    """Pixels heaped up at an edge that is not the box's."""
+    low, high = float(theirs.raw.min()), float(theirs.raw.max())
+    below = low > SAME and min((theirs.raw <= low + SAME).mean(), (ours.raw < low).mean()) > HEAP
+    above = (
+        high < 1 - SAME and min((theirs.raw >= high - SAME).mean(), (ours.raw > high).mean()) > HEAP
+    )
+    if not (below or above):
+        return ""
+    edges = f"[{low if below else 0:.3g}, {high if above else 1:.3g}]"
+    return f"clipped to {edges}, which is narrower than the box [0, 1]"
+
+
+def _one_sided(case: Case, ours: Seen, theirs: Seen) -> str:
+    """Perturbations of one sign, where ours have both."""
+    mine, other = (one.raw - _array(case.x) for one in (ours, theirs))
+    for sign, word in ((1, "brighter"), (-1, "darker")):
+        lost = sign * mine < -SAME
+        if lost.mean() > HEAP and not (sign * other < -SAME).any() and (other[~lost] != 0).any():
+            return f"it only makes pixels {word}: its perturbations are cut to one sign"
+    return ""
+
+
+def _untouched(case: Case, ours: Seen, theirs: Seen) -> str:
+    """Places in the image that stay what they were at the start, where ours do not."""
+    mine, other = (np.abs(one.raw - _array(case.start)) > SAME for one in (ours, theirs))
+    spared = mine.any(0) & ~other.any(0)
+    share = float(spared.sum()) / max(int(mine.any(0).sum()), 1)
+    if not 2 * HEAP < share < MOST:
+        return ""
+    return f"{share:.0%} of the pixels are never changed: a mask, or a gradient that lacks them"
+
+
+LOOKS: tuple[Rule, ...] = (_begun, _narrow, _one_sided, _untouched)
 
 
 def _described(case: Case, ours: Seen, theirs: Seen) -> Iterator[str]:
