@@ -339,7 +339,28 @@ def centred(p, y):
     return sum((bins == b).mean() * abs(centre[b] - right[bins == b].mean()) for b in set(bins))
 
 
+def of_confidence(confidence, right):
+    bins = np.clip(np.digitize(confidence, EDGES[1:-1], right=True), 0, 14)
+    return sum((bins == b).mean() * abs(confidence[bins == b].mean() - right[bins == b].mean()) for b in set(bins))  # fmt: skip
+
+
+def own(p, y):
+    return p[np.arange(len(y)), y]
+
+
 METRICS = {
+    "ece of each class": ("ece", lambda p, y: np.mean([of_confidence(p[:, k], y == k) for k in range(10)]), "class-wise"),
+    "ece of the label's probability": ("ece", lambda p, y: of_confidence(own(p, y), p.argmax(1) == y), "the label's probability"),
+    "ece of mistakes": ("ece", lambda p, y: of_confidence(p.max(1), p.argmax(1) != y), "mistakes are counted"),
+    "ece of wrong samples": ("ece", lambda p, y: ece(p[p.argmax(1) != y], y[p.argmax(1) != y]), "only misclassified"),
+    "ece of half the samples": ("ece", lambda p, y: ece(p[::2], y[::2]), "every second sample"),
+    "rms for ece": ("ece", lambda p, y: ece(p, y, power=2) ** 0.5, "root mean square"),
+    "confidences in float16": ("ece", lambda p, y: of_confidence(p.max(1).astype(np.float16).astype(float), p.argmax(1) == y), "half precision"),
+    "nll cut from below": ("nll", lambda p, y: -np.log(np.maximum(own(p, y), 1e-2)).mean(), "below 0.01"),
+    "nll of all classes": ("nll", lambda p, y: -np.log(p).mean(), "of all classes"),
+    "median nll": ("nll", lambda p, y: np.median(-np.log(own(p, y))), "the median"),
+    "brier of the top label": ("brier", lambda p, y: ((p.max(1) - (p.argmax(1) == y)) ** 2).mean(), "top label"),
+    "brier without squares": ("brier", lambda p, y: np.abs(p - np.eye(10)[y]).sum(1).mean(), "not squares"),
     "ece of equal mass": ("ece", equal_mass, "equal mass"),
     "ece from the centres of bins": ("ece", centred, "centre"),
     "softmax over samples": ("ece", lambda p, y: ece(metrics.softmax(np.log(p).T).T, y), "wrong axis"),
@@ -381,7 +402,14 @@ def trapezoid(a, b):
     return auc(recall, precision)
 
 
+def above(a, b):
+    """ID images strictly above the threshold."""
+    return float((a > np.quantile(b, 0.05, method="lower")).mean())
+
+
 RANKINGS = {
+    "gini": ("auroc", lambda a, b: 2 * metrics.auroc(a, b) - 1, "Gini"),
+    "ties are let through": ("fpr95", above, "ties count for the detector"),
     "ties count as wins": ("auroc", wins, "ties count as wins"),
     "ties count as losses": ("auroc", losses, "ties count as losses"),
     "another rate": ("fpr95", lambda a, b: flagged(0.8, a, b), "at 80 % instead of 95 %"),

@@ -24,6 +24,7 @@ FITTED = 1e-3  # of a temperature, which two optimisers stop near
 WRONG_AXIS = "the softmax is taken over samples, not classes: the wrong axis"
 BATCHES = (16, 32, 50, 64, 100, 128, 200, 250, 256, 500, 512, 1000, 1024)
 CLOSED_RIGHT, CLOSED_LEFT = "right", "left"
+CUTS = tuple(10.0**-power for power in range(1, 13))  # of probabilities, from below
 BINNED = ("ece", "mce", "rms_calibration_error", "ace_average")
 
 
@@ -78,13 +79,21 @@ def _by_class(concept: str, probs: np.ndarray, labels: np.ndarray) -> Iterator[t
     """Scores of probabilities that look at other classes than they should."""
     apart = (probs - np.eye(probs.shape[1])[labels]) ** 2
     if concept == "nll":
-        best = probs.max(1).clip(1e-300)
+        best, own = probs.max(1).clip(1e-300), probs[np.arange(len(labels)), labels]
         yield "of the predicted class, not of the label", float(-np.log(best).mean())
+        yield "of all classes, not of the label", float(-np.log(probs.clip(1e-300)).mean())
+        yield "the median over samples, not the mean", float(np.median(-np.log(own.clip(1e-300))))
+        for least in CUTS:
+            found = float(-np.log(own.clip(least)).mean())
+            yield f"probabilities below {least:g} are counted as {least:g}", found
     if concept == "brier":
         yield "the first class is left out", float(apart[:, 1:].sum(1).mean())
         yield "the last class is left out", float(apart[:, :-1].sum(1).mean())
         own = apart[np.arange(len(labels)), labels]
         yield "of the label's probability alone", float(own.mean())
+        top = probs.max(1) - (probs.argmax(1) == labels)
+        yield "of the top label's confidence alone", float((top**2).mean())
+        yield "absolute distances, not squares", float(np.sqrt(apart).sum(1).mean())
 
 
 def ranking(concept: str, value: float, id_scores: np.ndarray, ood_scores: np.ndarray) -> str:
@@ -138,10 +147,26 @@ def _variants(concept: str, inside: np.ndarray, outside: np.ndarray) -> Iterator
         upto = np.searchsorted(np.sort(inside), outside, "right").mean() / len(inside)
         yield "ties count as wins, not half", float(upto)
         yield "ties count as losses, not half", float(below)
+        yield "2 AUROC - 1 (Gini's coefficient), not AUROC", float(below + upto - 1)
+        both = np.concatenate([inside, outside])
+        for count in (10, 50, 100, 200, 500, 1000):
+            edges = np.linspace(both.min(), both.max(), count)
+            some = [np.digitize(scores, edges).astype(float) for scores in (inside, outside)]
+            metric = registry.get("metric", concept).function
+            yield f"at {count} thresholds only, not at every score", float(metric(*some))
     if concept == "fpr95":
         for share in (0.8, 0.9, 0.98, 0.99, 0.05):
             found = fpr_at_tpr(inside, outside, tpr=share)
             yield f"at {100 * share:g} % instead of 95 % of the OOD images", found
+        least = np.quantile(outside, 0.05, method="lower")
+        yield (
+            "ties count for the detector: only scores above the threshold are flagged",
+            float((inside > least).mean()),
+        )
+        yield (
+            "the threshold is interpolated between two scores",
+            float((inside >= np.quantile(outside, 0.05)).mean()),
+        )
     trapezoid = f"{concept}_trapezoid"
     for plug in registry.plugs("metric"):
         if plug.concept == trapezoid and (plug.library is None or plug.library.installed):
@@ -224,6 +249,11 @@ def _altered(probs: np.ndarray, labels: np.ndarray) -> Iterator[tuple[str, np.nd
     yield "the first sample is dropped", probs[1:], labels[1:]
     half = probs.astype(np.float16).astype(np.float64)
     yield "probabilities are rounded to half precision", half / half.sum(1, keepdims=True), labels
+    right = probs.argmax(1) == labels
+    yield "only misclassified samples are counted", probs[~right], labels[~right]
+    yield "only samples that are right are counted", probs[right], labels[right]
+    yield "only every second sample is counted", probs[::2], labels[::2]
+    yield "only the first half of the samples is counted", probs[: n // 2], labels[: n // 2]
 
 
 # ---------------------------------------------------------------- other bins
@@ -237,7 +267,10 @@ def _by_bins(concept: str, value: float, probs: np.ndarray, labels: np.ndarray, 
             off = ": off by one" if abs(count - bins) == 1 else ""
             return f"{count} bins instead of {bins}{off}"
     confidence, right = probs.max(1), (probs.argmax(1) == labels).astype(float)
-    for name, found in _binnings(concept, confidence, right, bins):
+    for name, found in (
+        *_binnings(concept, confidence, right, bins),
+        *_confidences(concept, probs, labels, bins),
+    ):
         if _equal(value, found):
             return name
     over = softmax(np.log(probs.clip(1e-300)).T).T  # its rows do not sum to 1: no metric takes them
@@ -246,6 +279,33 @@ def _by_bins(concept: str, value: float, probs: np.ndarray, labels: np.ndarray, 
     return (
         WRONG_AXIS if _equal(value, _error(concept, index, confidence, right, len(labels))) else ""
     )
+
+
+def _confidences(
+    concept: str, probs: np.ndarray, labels: np.ndarray, bins: int
+) -> Iterator[tuple[str, float]]:
+    """Binned errors of something else than the top label's confidence and its hits."""
+    top, right = probs.max(1), (probs.argmax(1) == labels).astype(float)
+    inner = np.linspace(0, 1, bins + 1)[1:-1]
+
+    def error(confidence: np.ndarray, hits: np.ndarray) -> float:
+        index = np.digitize(confidence, inner, right=True)
+        return _error(concept, index, confidence, hits, len(labels))
+
+    yield "the label's probability for a confidence", error(probs[np.arange(len(labels)), labels], right)  # fmt: skip
+    yield "the second largest probability for a confidence", error(np.sort(probs, 1)[:, -2], right)
+    yield "mistakes are counted where hits should be", error(top, 1 - right)
+    yield "one minus the confidence", error(1 - top, right)
+    yield "confidences are rounded to half precision", error(top.astype(np.float16).astype(float), right)  # fmt: skip
+    by_class = [error(of_one, labels == k) for k, of_one in enumerate(probs.T)]
+    yield "of every class by itself, and their mean (class-wise)", float(np.mean(by_class))
+    index = np.digitize(top, inner, right=True)
+    for other, name in {
+        "rms_calibration_error": "the root mean square of the gaps",
+        "ece": "the mean of the gaps",
+    }.items():
+        if other != concept:
+            yield f"{name}: another error of the same bins", _error(other, index, top, right, len(labels))  # fmt: skip
 
 
 def _binnings(
