@@ -15,7 +15,7 @@ MODEL: dict[str, Any] = {
     "k": 64, "classes": 10, "clean": 0.95, "training": [], "logit_min": -8.0, "logit_max": 12.0,
     "row_sum_gap": 9.0, "logsumexp_gap": 12.0, "matched": 0.95, "lead": 6.0, "flat": 0.0, "gap_alone": 1e-7, "right_min": 61, "right_max": 61,
     "random_gap": 0.0, "graph": "", "zero_ce": 0, "zero_margin": 0, "zero_ce_float64": 0,
-    "not_finite": 0, "slope_error": 0.01, "input_min": 0.0, "input_max": 1.0, "flips_alone": 0,
+    "not_finite": 0, "slope_error": 0.01, "side_error": 0.01, "input_min": 0.0, "input_max": 1.0, "flips_alone": 0,
     "scalings": {"x 255": 0.3, "/ 255": 0.1, "standardised": 0.9, "2x - 1": 0.8},
     "autograd_calls": 0, "landscape": 0.05, "eps_zero_changed": 0, "parity": {},
 }  # fmt: skip
@@ -69,6 +69,7 @@ RAISED: list[tuple[str, dict[str, Any], str, str]] = [
     ("H04", {"not_finite": 1}, "FAIL", "NaN"),
     ("H05", {"graph": "does not require grad"}, "FAIL", "No gradient path"),
     ("H05", {"slope_error": 1.0}, "FAIL", "detached"),
+    ("H05", {"side_error": 0.5}, "FAIL", "a part of it is lost"),
     ("H05", {"slope_error": 1.0, "flat": 1.0}, "FAIL", "quantised"),
     ("H04", {"zero_ce": 64, "zero_margin": 64, "flat": 1.0}, "FAIL", "quantised"),
     ("H06", {"autograd_calls": 3}, "WARN", "autograd"),

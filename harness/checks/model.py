@@ -19,6 +19,7 @@ ZERO_SHARE = 0.05
 BETTER_SCALING = 0.02
 NOISY = 0.1
 WRONG_SLOPE = 0.5
+WRONG_SIDE = 0.25  # true gradients stay below 0.05
 OTHER_ORDER = 0.1  # of accuracy, by which another order of the outputs may be right more often
 SURE = 3  # standard errors of an accuracy
 FLAT = 0.5  # of the images, whose logits do not notice a small change
@@ -124,8 +125,8 @@ def _cause(facts: Facts) -> str:
 
 @check(
     "H05", "broken graph", "FAIL", "model",
-    raised_if="the gradient of the logits with respect to the images cannot be computed, or does not predict how the logits change along it.",
-    explanation="A step that cannot be differentiated (rounding, detach, NumPy) or whose gradient is replaced leaves gradient attacks without a direction.",
+    raised_if="the gradient of the logits with respect to the images cannot be computed, or does not predict how the logits change along it, or in random directions.",
+    explanation="A step that cannot be differentiated (rounding, detach, NumPy) or whose gradient is replaced leaves gradient attacks without a direction. Half a gradient still predicts the change along itself; random directions show what it lacks.",
     what_to_do="Use BPDA for that step, or attacks that need only scores.",
 )  # fmt: skip
 def broken_graph(facts: Facts) -> Iterator[Finding]:
@@ -138,6 +139,8 @@ def broken_graph(facts: Facts) -> Iterator[Finding]:
             "the input is quantised" if quantised else "a step is detached or its gradient replaced"
         )
         yield f"The gradient does not predict the change of the logits (median error {facts['slope_error']:.0%}): {why}."
+    elif facts["side_error"] > WRONG_SIDE and facts["random_gap"] <= RANDOM:
+        yield f"The gradient keeps its promise along itself, but not in other directions (median error {facts['side_error']:.0%}): a part of it is lost or rescaled on the way to the pixels."
 
 
 @check(

@@ -294,6 +294,18 @@ class Backwards(torch.autograd.Function):
         return -gradient
 
 
+class Halved(torch.autograd.Function):
+    """The identity, whose gradient is lost in every second line."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):  # pyright: ignore[reportIncompatibleMethodOverride]
+        return gradient * EVERY_SECOND[:28].view(1, 1, 28, 1)
+
+
 SWAPPED = torch.tensor([0, 1, 2, 8, 4, 5, 6, 7, 3, 9])
 MODELS = {
     "softmax over the batch": ({"after": lambda z: z.softmax(0)}, "H03", "over the wrong axis"),
@@ -304,6 +316,7 @@ MODELS = {
     "two classes swapped": ({"after": lambda z: z[:, SWAPPED]}, "H12", "in another order"),
     "upside down": ({"before": lambda x: x.flip(2)}, "H07", "upside down"),
     "turned by a quarter": ({"before": lambda x: x.rot90(1, (2, 3))}, "H07", "turned"),
+    "gradient of every second line": ({"before": Halved.apply}, "H05", "a part of it is lost"),
     "gradient of the wrong sign": ({"before": Backwards.apply}, "H05", "gradient replaced"),
     "scaled by the largest of the batch": ({"before": lambda x: x / x.max() * x.mean() / 0.2}, "H09", "depend on the batch"),
 }  # fmt: skip
