@@ -7,14 +7,14 @@ own bias and cut at the floor they still cover 68 to 90 % at 0.005). Here tests 
 Lower end of the ECE: it is the largest of all signed sums of the gaps, so that the largest of a few
 of them bounds it from below, and the fewer there are, the less has noise to choose from. Two such
 sums are looked at: that of all gaps, |mean confidence - accuracy|, and the largest of those whose
-sign changes at most twice from the lowest bin to the highest. Each is taken by what a calibrated
-model shows of it; the larger one is the statistic of a single test, so that looking twice costs
-nothing. The real ones among the gaps that add to it are made smaller, all in proportion, until labels
-drawn from a model with such gaps would show a statistic as large in LOWER of the cases. Real is a gap
-that is clear by itself; and all are, where the others together are more than noise, or none is clear:
-a single wrong bin and an error that is spread over all of them both keep their ends. The full sum of
-absolute values would be a statistic, too, but what noise adds to it depends on how the gaps are spread
-over the bins, which the data do not tell: it misses between 0 and 12 %.
+sign changes at most twice from the lowest bin to the highest. From each is taken what a calibrated
+model usually shows of it; the larger rest is the statistic of a single test, so that looking twice
+costs nothing. The real ones among the gaps that add to it are made smaller, all in proportion, until
+labels drawn from a model with such gaps would show a statistic as large in LOWER of the cases. Real is
+a gap that is clear by itself; where the others together are more than noise, that share of them is real
+as well: a single wrong bin and an error that is spread over all of them both keep their ends. The full
+sum of absolute values would be a statistic, too, but what noise adds to it depends on how the gaps are
+spread over the bins, which the data do not tell: it misses between 0 and 12 %.
 
 Upper end: from the gaps that are seen, less what noise has made of them on the whole (James and
 Stein's factor), all bins move outwards by the same number of standard errors until labels would show
@@ -56,11 +56,10 @@ if TYPE_CHECKING:
 BinnedKind = Literal["ece", "mce", "rms_calibration_error"]
 CLEAR = 2.5  # standard errors from which a gap is real by itself
 MORE = 1.645  # standard deviations by which unclear gaps together must exceed noise to be real
-USUAL = 0.95  # quantile of the calibrated null by which sums of gaps are held against one another
 FEW = 5  # mistakes that a model expects: with fewer, one in a thin bin decides the RMS error
 CHANGES = 2  # of sign from bin to bin, that the lower end reckons with
 FLOOR = 0.965  # quantile of the calibrated null that is told beside an ECE
-NULL_DRAWS = 4000
+NULL_DRAWS = 2000
 DRAWS = 2000
 STEPS = 9  # halvings: an end is found within 1/1000 of its range
 ROUNDING = 1e-9  # relative: equal errors must compare as equal
@@ -129,13 +128,18 @@ class _Bins:
         return max(0.0, 1 - len(self.gaps) / size) if size else 1.0
 
     @property
-    def unclear(self) -> float:
-        """By how many standard deviations the gaps that are not clear exceed noise, together."""
+    def unclear(self) -> tuple[float, float]:
+        """By how much the gaps that are not clear exceed noise, all together.
+
+        In standard deviations of their sum of squares, and as a share of it, in [0, 1].
+        """
         square = np.square(self.gaps / self.error)
         square = square[square <= CLEAR**2]
         mean, deviation = _noise_below(CLEAR)
-        count = max(len(square), 1)
-        return float(square.sum() - count * mean) / (deviation * math.sqrt(count))
+        size, noise = float(square.sum()), len(square) * mean
+        if size <= noise:
+            return -math.inf, 0.0
+        return (size - noise) / (deviation * math.sqrt(len(square))), 1 - noise / size
 
     def quiet(self, kind: BinnedKind) -> float:
         """The error less what noise adds to gaps of this size, once their size is rid of noise."""
@@ -251,7 +255,7 @@ def _null(confidence: np.ndarray, bins: int) -> np.ndarray:
     coins = np.ceil(wrong**2 / np.where(sure, 1.0, square) * (1 - ROUNDING)).astype(np.int64)
     chance = wrong / np.maximum(coins, 1)
     drawn = numpy_rng(0, "calibrated", n).binomial(coins, chance, (NULL_DRAWS, len(coins)))
-    return (drawn - wrong) / n
+    return np.asfortranarray(drawn - wrong) / n
 
 
 def _binned(confidence: np.ndarray, right: np.ndarray, bins: int) -> _Bins:
@@ -267,12 +271,29 @@ def _noise_below(limit: float) -> tuple[float, float]:
     """Mean and standard deviation of z squared, of standard normal z no larger than a limit.
 
     >>> [round(number, 3) for number in _noise_below(2.5)]
-    [0.911, 1.109]
+    [0.911, 1.161]
     """
-    inside = 2 * special.ndtr(limit) - 1
+    inside = 2 * float(special.ndtr(limit)) - 1
     height = 2 * math.exp(-(limit**2) / 2) / math.sqrt(2 * math.pi) / inside
     mean, fourth = 1 - limit * height, 3 - (limit**3 + 3 * limit) * height
     return mean, math.sqrt(fourth - mean**2)
+
+
+def _sums(gaps: np.ndarray) -> np.ndarray:
+    """(..., 2) the largest sum of (..., B) gaps, up to its sign: as they are, and over `CHANGES` of sign.
+
+    Signs that change twice at most turn one run of bins round.
+
+    >>> _sums(np.array([1.0, -2.0, -3.0, 4.0])).tolist()
+    [0.0, 10.0]
+    """
+    whole = low = high = most = least = np.zeros(gaps.shape[:-1])
+    for gap in np.moveaxis(gaps, -1, 0):
+        whole = whole + gap
+        most, least = np.maximum(most, whole - low), np.minimum(least, whole - high)
+        low, high = np.minimum(low, whole), np.maximum(high, whole)
+    turned = np.maximum(np.abs(whole - 2 * most), np.abs(whole - 2 * least))
+    return np.stack([np.abs(whole), turned], -1)
 
 
 @functools.cache
@@ -315,17 +336,21 @@ class _Search:
         return min(own, replace(self, kind="ece").low()) if self._few else own
 
     def _signed(self) -> float:
-        """From two sums of gaps, with few changes of sign and with none: whichever is less usual."""
-        families = [_patterns(len(self.bins.count), changes) for changes in (0, CHANGES)]
+        """From two sums of gaps, with few changes of sign and with none: whichever is less usual.
 
-        def sums(gaps: np.ndarray) -> np.ndarray:
-            return np.stack([np.abs(gaps @ signs.T).max(-1) for signs in families], -1)
-
-        usual = np.maximum(np.quantile(sums(self.null), USUAL, axis=0), ROUNDING)
-        signs = families[int((sums(self.bins.gaps) / usual).argmax())]
+        Noise adds to either, so that what is usual is taken off, not divided by.
+        """
+        usual = np.median(_sums(self.null), axis=0)
+        decides = int((_sums(self.bins.gaps) - usual).argmax())
+        signs = _patterns(len(self.bins.count), CHANGES if decides else 0)
         best = signs[np.abs(signs @ self.bins.gaps).argmax()]
         forward = np.where(self.bins.gaps * best * (best @ self.bins.gaps) > 0, self.bins.gaps, 0.0)
-        return self._bound(forward, lambda gaps: (sums(gaps) / usual).max(-1))
+        above = float(usual.max())  # so that all are positive
+
+        def measure(gaps: np.ndarray) -> np.ndarray:
+            return (_sums(gaps) - usual).max(-1) + above
+
+        return self._bound(forward, measure)
 
     def _bound(self, gaps: np.ndarray, measure: Callable[[np.ndarray], np.ndarray]) -> float:
         """Of these gaps the real ones shrink."""
@@ -343,10 +368,15 @@ class _Search:
         return self._true((1 - cut) * shape)
 
     def _real(self, gaps: np.ndarray) -> np.ndarray:
-        """The clear ones; all, where none is clear or the others together are more than noise."""
+        """The clear ones, or all where none is; where the others together are more than noise, also these.
+
+        Of the others as much is kept as is more than noise (James and Stein's factor).
+        """
         clear = np.abs(gaps) > CLEAR * self.bins.error
-        spread = self.bins.unclear > MORE
-        return gaps if spread or not clear.any() else np.where(clear, gaps, 0.0)
+        if not clear.any():
+            return gaps
+        excess, share = self.bins.unclear
+        return np.where(clear, gaps, share * gaps if excess > MORE else 0.0)
 
     def high(self, value: float) -> float:
         """Gaps grow evenly, in standard errors; a bin without a mistake grows over-confident."""
@@ -410,7 +440,7 @@ def _noise(bins: int) -> np.ndarray:
     quantiles = special.ndtri((np.arange(DRAWS // 2) + 0.5) / (DRAWS // 2))
     rng = numpy_rng(0, "calibration", bins)
     half = rng.permuted(np.tile(quantiles, (bins, 1)), axis=1).T
-    found = np.concatenate([half, -half])
+    found = np.asfortranarray(np.concatenate([half, -half]))  # sums over bins are then fast
     found.setflags(write=False)
     return found
 
