@@ -16,15 +16,12 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from harness import metrics, statistics
 from harness.core.arrays import top_label
+from harness.statistics.bins import CLEAR, Bins, binned, noise_below
 from harness.statistics.calibration import (
     ALONE,
-    CLEAR,
     MORE,
     PAIRED,
-    _binned,
-    _Bins,
     _noise,
-    _noise_below,
     _patterns,
     _Search,
     _sums,
@@ -660,7 +657,7 @@ def test_noise_of_the_search_has_the_moments_of_binomial_counts():
     """Bins of 3 to 5,000 images, nearly always right to half and half; catches a lost skewness."""
     count = np.array([3, 40, 900, 5000])
     accuracy = np.array([0.5, 0.9, 0.995, 0.9])
-    bins = _Bins(int(count.sum()), count, accuracy, count * accuracy)
+    bins = Bins(int(count.sum()), count, accuracy, count * accuracy)
     drawn = _Search(bins, "ece", np.zeros((1, 4)), PAIRED["ece"])._drawn(np.zeros(4)) * bins.n
     exact = stats.binom(count, 1 - accuracy)
     assert drawn.mean(0) == pytest.approx(np.zeros(4), abs=0.06)
@@ -706,7 +703,7 @@ def test_mistakes_of_unequal_coins_have_the_variance_of_their_sum():
 def test_the_upper_end_is_where_the_test_turns(kind):
     """Labels drawn anew with the gaps of the end show so small an error in about 2 % of cases."""
     probs, labels = calibrated(800, by=0.08)
-    bins = _binned(*top_label(probs, labels), 15)
+    bins = binned(*top_label(probs, labels), 15)
     found = statistics.binned_error(probs, labels, kind)
     gaps = bins.gaps * found.high / found.value  # another path to the same error
     right = np.random.default_rng(2).binomial(bins.count, bins.accuracy(gaps), (4000, len(gaps)))
@@ -717,7 +714,7 @@ def test_the_upper_end_is_where_the_test_turns(kind):
 def test_noise_alone_does_not_shape_the_upper_end():
     """Gaps no larger than noise start from none; catches those seen, to which noise would add again."""
     probs, labels = spread_out(1500, seed=6, by=0.0)
-    bins = _binned(*top_label(probs, labels), 15)
+    bins = binned(*top_label(probs, labels), 15)
     assert np.square(bins.gaps / bins.error).sum() < len(bins.gaps)
     found = statistics.binned_error(probs, labels, "ece")
     even = np.where(bins.gaps >= 0, 1, -1) * bins.error * found.high / bins.error.sum()
@@ -740,7 +737,7 @@ def bins_with(deviations, n=400):
     deviations = np.asarray(deviations, float)
     count = np.full(len(deviations), n)
     right = count * 0.7
-    bins = _Bins(int(count.sum()), count, np.full(len(count), 0.7), right)
+    bins = Bins(int(count.sum()), count, np.full(len(count), 0.7), right)
     for _ in range(20):  # standard errors follow from what is right
         bins = replace(bins, right=count * 0.7 - deviations * bins.error * bins.n)
     return bins
@@ -757,7 +754,7 @@ def test_noise_of_unclear_gaps_is_that_of_cut_normal_numbers():
     cut = stats.truncnorm(-CLEAR, CLEAR)
     fourth = cut.moment(4)
     expected = cut.moment(2), math.sqrt(fourth - cut.moment(2) ** 2)
-    assert _noise_below(CLEAR) == pytest.approx(expected, rel=1e-6)
+    assert noise_below(CLEAR) == pytest.approx(expected, rel=1e-6)
 
 
 def test_gaps_that_are_more_than_noise_together_are_all_kept():
@@ -815,7 +812,7 @@ def test_two_sums_are_one_test():
     count = np.full(12, 400)
     for _ in range(600):
         right = rng.binomial(count, 0.7).astype(float)
-        above += lowest(_Bins(int(count.sum()), count, np.full(12, 0.7), right)) > 0
+        above += lowest(Bins(int(count.sum()), count, np.full(12, 0.7), right)) > 0
     assert above / 600 < LOWER + 0.013
 
 

@@ -4,7 +4,8 @@ Every interval is a nominal 95 % one and covers the draw of images, given a mode
 the weakness of the attack, not the seed of the training. Where none covers, the ends are None.
 """
 
-from harness.statistics.calibration import BinnedKind, Floor, Term, binned_error, binned_term, floor
+from harness.statistics.bins import BinnedKind
+from harness.statistics.calibration import Floor, Term, binned_error, binned_term, floor
 from harness.statistics.estimates import Difference, Estimate
 from harness.statistics.families import (
     detectable_difference,
