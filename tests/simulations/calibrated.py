@@ -1,8 +1,9 @@
 """Worlds of models that are wrong about themselves, and the truth about their errors.
 
 A world is a population of images: how sure the model is of each, and how likely it is right. The
-intervals were chosen on DEVELOPMENT and DEVELOPMENT_PAIRS and then judged on HELD_OUT and PAIRS, whose
-confidences and ways of being wrong are others.
+interval of the ECE was chosen on DEVELOPMENT, in the end also on rows of HELD_OUT, and is judged on FRESH;
+that of a difference was chosen on DEVELOPMENT_PAIRS and is judged on PAIRS and FRESH_PAIRS. Those that
+judge have other confidences and other ways of being wrong.
 """
 
 from __future__ import annotations
@@ -337,7 +338,7 @@ DEVELOPMENT_PAIRS: Pairs = (
 
 
 def held_out(plan: Plan = HELD_OUT) -> Iterator[World]:
-    """Worlds on which the interval of the ECE was judged, after it had been chosen."""
+    """Worlds on which the first interval of the ECE was judged; rows of them helped to choose today's."""
     for base, way, ece, sizes in plan:
         confidence = _confidences(*HELD_OUT_CONFIDENCES[base])
         make = functools.partial(HELD_OUT_WAYS.get(way, _as_said), confidence)
@@ -367,7 +368,7 @@ def development_pairs() -> Iterator[Pair]:
 
 
 def fresh() -> Iterator[World]:
-    """Worlds that were not looked at before the interval of the ECE was settled as it is now."""
+    """Worlds on which the interval of the ECE is judged: none of them had a part in choosing it."""
     for base, way, ece, sizes in FRESH:
         confidence = _beta(*FRESH_CONFIDENCES[base])
         make = functools.partial(FRESH_WAYS.get(way, _as_said), confidence)
