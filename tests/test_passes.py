@@ -1,6 +1,7 @@
 """Passes written out by hand, against autograd on the same network."""
 
 import copy
+import math
 
 import numba
 import numpy as np
@@ -11,9 +12,10 @@ from torch import nn
 
 from harness import models
 from harness.attacks import kernels
-from harness.attacks.gradients import CLOSE, slope, written_out
+from harness.attacks.gradients import CLOSE, search, slope, written_out
 from harness.attacks.losses import DIRECTIONS
 from harness.attacks.tracing import trace
+from harness.core.errors import ModelError
 from harness.core.rng import global_state
 from harness.core.types import Use
 
@@ -199,6 +201,36 @@ def test_a_relu_at_exactly_zero_lets_nothing_back():
     assert fast is not None
     assert not slope(network, x, y, "margin").gradient.any()
     assert not fast(x, y, "margin").gradient.any()
+
+
+class Thermometer(nn.Module):
+    """Reads its images twice, once behind a threshold: no gradient passes there."""
+
+    in_shape = GREY
+
+    def __init__(self, *, smooth: bool) -> None:
+        super().__init__()
+        self.smooth = smooth
+        self.last = nn.Linear(math.prod(GREY), 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hard = self.last((x > 0.5).float().flatten(1))
+        return hard + self.last(x.flatten(1)) if self.smooth else hard
+
+
+@pytest.mark.parametrize("arithmetic", ["plain", "float32", "bfloat16"])
+def test_a_part_without_gradient_is_looked_past_and_a_whole_is_refused(arithmetic):
+    """Catches a crash at a threshold or a constant inside, and one that passes for no gradient at
+    all: a model that nobody can climb would look robust."""
+    with global_state(0):
+        model, whole = (models.freeze(Thermometer(smooth=smooth)) for smooth in (True, False))
+    x, y = images(model.module)
+    wanted = slope(model, x, y, "ce").gradient
+    found = search(model, x, arithmetic)(x, y, "ce").gradient
+    assert wanted.any()
+    assert F.cosine_similarity(found.flatten(1), wanted.flatten(1)).min() > 0.99
+    with pytest.raises(ModelError, match="no gradient reaches the images"):
+        search(whole, x, arithmetic)(x, y, "ce")
 
 
 class Branching(nn.Module):

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from harness.attacks.losses import DIRECTIONS, LOSSES
+from harness.core.errors import ModelError
 from harness.core.lazy import Lazy
 
 if TYPE_CHECKING:
@@ -75,13 +76,23 @@ def slope(
         losses: what the names mean.
         divisor: N for a mean over the batch. Rows that saturate then underflow sooner; beside that
             only the scale of the gradient depends on it.
+
+    Raises:
+        ModelError: no path of differentiable operations leads from the images to the logits.
     """
     with torch.enable_grad():
         point = x.detach().requires_grad_()
         logits = model(point)
         values = losses[loss](logits, y)
         total = values.sum() if divisor == 1 else values.sum() / divisor
-        (gradient,) = torch.autograd.grad(total, point)
+        gradient = None
+        if total.requires_grad:
+            (gradient,) = torch.autograd.grad(total, point, allow_unused=True)
+    if gradient is None:
+        raise ModelError(
+            "no gradient reaches the images: the model detaches or rounds them, or leaves PyTorch\n"
+            "attacks by scores alone (square) still apply"
+        )
     return Slope(values.detach(), logits.detach(), gradient)
 
 
@@ -222,8 +233,9 @@ def written_out(network: nn.Module, x: torch.Tensor, dtype: torch.dtype) -> Writ
     try:
         program = trace(network, x, dtype)
         with torch.no_grad():
-            ours, wanted = program.forward(x, keep=False)[0], network(x)
-    except (NotTraced, RuntimeError):
+            ours = program.forward(x, keep=False)[0]
+        wanted = slope(network, x, x.new_zeros(len(x), dtype=torch.int64), "ce").logits
+    except (NotTraced, RuntimeError, ModelError):
         return None
     close = CLOSE[str(dtype).removeprefix("torch.")] * max(float(wanted.abs().max()), 1.0)
     agree = ours.shape == wanted.shape and float((ours - wanted).abs().max()) <= close

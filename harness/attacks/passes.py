@@ -171,6 +171,8 @@ class Anything:
     def backward(self, kept: Tensors, *gradients: torch.Tensor) -> Tensors:
         (gradient,) = gradients
         *inputs, out = kept
+        if not out.requires_grad:  # a threshold, a constant: autograd, too, looks past it
+            return tuple(torch.zeros_like(x) for x in inputs)
         return torch.autograd.grad(out, inputs, gradient.to(out.dtype), materialize_grads=True)
 
 

@@ -14,6 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from harness.attacks.gradients import slope
 from harness.attacks.guard import untouched
 from harness.attacks.losses import margin
+from harness.core.errors import ModelError
 from harness.core.lazy import Lazy
 from harness.core.rng import torch_rng
 
@@ -133,7 +134,7 @@ def _gradients(model: Classifier, x: torch.Tensor, y: torch.Tensor, seed: int) -
     """Rows without a usable gradient, by loss and precision."""
     try:
         ce = slope(model, x, y, "ce").gradient
-    except RuntimeError as error:  # no graph from the logits back to the images
+    except (ModelError, RuntimeError) as error:  # no graph from the logits back to the images
         return {"graph": str(error).partition("\n")[0], "flat": _flat(model, x)}
     of_margin = slope(model, x, y, "margin").gradient
     return {
