@@ -92,9 +92,10 @@ def security_curve(
 ) -> SecurityCurve:
     """Robust accuracy under PGD at each budget; what falls at one counts as fallen at all larger.
 
-    Samples leave when they fall, at any step; those that hold meet all `steps` of all starts. A
-    pilot of a few steps, whose finds count too, shows where to begin (`frontier`). The model is
-    copied, in evaluation mode, and left as it is.
+    Samples leave when they fall, at any step; those that hold meet all `steps` of all starts, and of
+    one random start more where the last ended close to a mistake. A pilot of a few steps, whose
+    finds count too, shows where to begin (`frontier`). The model is copied, in evaluation mode, and
+    left as it is.
 
     Args:
         model: (N, C, H, W) in [0, 1] to (N, K) logits; a module or a classifier.
@@ -109,7 +110,7 @@ def security_curve(
         pilot: gradients that the pilot has to find a mistake; 0 for PGD alone.
         mode: "exact" attacks every budget. "bisect" supposes that a sample which holds at a budget
             holds at smaller ones: an upper bound that is never below `exact`, and on the published
-            LeNet-5 weights equal to it.
+            LeNet-5 weights at most 0.2 points above it.
         arithmetic: of the search direction, see `gradients`; the processor's rule (`fastest`) if
             None. Success is judged in float32 whatever it is.
         rng: seed of the starts.

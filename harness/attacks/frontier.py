@@ -4,7 +4,8 @@ A sample that is broken at a budget is broken at every larger one, so one number
 whole security curve. What makes it cheap, and what it promises:
 
 - Every sample that is called robust at a budget met there every start with all its steps; or met
-  them at a larger budget ("bisect").
+  them at a larger budget ("bisect"). From random starts, one that the last of them left close to a
+  mistake meets one start more, for there the luck of a start decides.
 - A sample leaves when it falls. Success is judged by the model itself in float32; the arithmetic of
   the search (`gradients`) only chooses directions.
 - A pilot of a few steps looks for a near mistake first, and from there tries the smaller balls: all
@@ -59,6 +60,7 @@ NUDGE = 1e-3  # of the largest budget, added to a pilot step so that it crosses 
 HOPELESS = 1.5  # a pilot step this many times the largest budget ends the pilot for its sample
 NEAR = 1.4  # from beyond this many times a budget the pilot does not try to get back into its ball
 PLUNGES = 2  # such tries
+CLOSE = 0.02  # a margin below this share of the logits' spread is close to a mistake
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,8 @@ class Hunt:
     Args:
         steps: gradient steps a start; never reduced.
         step_size: in pixel units; 2.5 * eps / steps of each budget if None.
-        restarts: 0 starts at x; r at r uniform points of the ball, survivors only.
+        restarts: 0 starts at x; r at r uniform points of the ball, survivors only; and at one more
+            for survivors that the last left close to a mistake.
         loss: what is climbed.
         pilot: gradients after which the pilot gives up a sample without a mistake; 0 for none.
         mode: "exact" attacks every budget; "bisect" searches over budgets for each sample, from
@@ -188,6 +191,14 @@ def _joined(shards: list[_Shard], x: torch.Tensor, levels: np.ndarray) -> Fronti
     )
 
 
+def _close(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Whether each sample is nearly wrong, by (N, K) logits: the search's last, a step old.
+
+    The spread gives the scale, so two classes alone are never close.
+    """
+    return -margin(logits, y) < CLOSE * (logits.amax(1) - logits.amin(1))
+
+
 class _Shard:
     """Some samples and what is known of them: level `low` held, level `high` is broken.
 
@@ -242,13 +253,17 @@ class _Shard:
             ended = fell | (walk.left == 0)
             if not bool(ended.any()):
                 continue
-            self._note(walk.rows[ended], walk.levels[ended], fell[ended])
+            close = _close(now.logits[ended], walk.y[ended])
+            self._note(walk.rows[ended], walk.levels[ended], fell[ended], close)
             walk = walk.take(~ended).joined(self._begun(walk.rows[ended]))
 
-    def _note(self, rows: torch.Tensor, levels: torch.Tensor, fell: torch.Tensor) -> None:
+    def _note(
+        self, rows: torch.Tensor, levels: torch.Tensor, fell: torch.Tensor, close: torch.Tensor
+    ) -> None:
         """What the end of a start says; a level is held when all its starts are."""
         starts = torch.where(fell, 0, self.starts[rows] + 1)
-        held = starts == max(1, self.hunt.restarts)
+        more = close & (starts == self.hunt.restarts)
+        held = (starts >= max(1, self.hunt.restarts)) & ~more
         self.low[rows[held]] = levels[held]
         self.starts[rows] = torch.where(held, 0, starts)
         self.falls[rows] += fell
