@@ -2,6 +2,7 @@
 
 import copy
 import math
+from typing import cast
 
 import numba
 import numpy as np
@@ -231,6 +232,45 @@ def test_a_part_without_gradient_is_looked_past_and_a_whole_is_refused(arithmeti
     assert F.cosine_similarity(found.flatten(1), wanted.flatten(1)).min() > 0.99
     with pytest.raises(ModelError, match="no gradient reaches the images"):
         search(whole, x, arithmetic)(x, y, "ce")
+
+
+class Round(torch.autograd.Function):
+    """To quarters; back as if it were not there."""
+
+    @staticmethod
+    def forward(ctx: object, x: torch.Tensor) -> torch.Tensor:
+        del ctx
+        return (4 * x).round() / 4
+
+    @staticmethod
+    def backward(ctx: object, *gradients: torch.Tensor) -> torch.Tensor:
+        del ctx
+        return gradients[0]
+
+
+class StraightThrough(Thermometer):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(cast("torch.Tensor", Round.apply(x)).flatten(1))
+
+
+class Hooked(Thermometer):
+    def __init__(self, *, smooth: bool) -> None:
+        super().__init__(smooth=smooth)
+        self.last.register_full_backward_hook(lambda *seen: (seen[1][0] * 0 + 1,))
+
+
+@pytest.mark.parametrize("arithmetic", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", [StraightThrough, Hooked])
+def test_a_backward_pass_of_its_own_is_not_passed_by(kind, arithmetic):
+    """Catches a program that has the logits of a network and another gradient: an evaluator who
+    wrote a way past a rounding would attack it without."""
+    with global_state(0):
+        model = models.freeze(kind(smooth=True))
+    x, y = images(model.module)
+    wanted = slope(model, x, y, "ce").gradient
+    found = search(model, x, arithmetic)(x, y, "ce").gradient
+    assert wanted.any()
+    assert F.cosine_similarity(found.flatten(1), wanted.flatten(1)).min() > 0.99
 
 
 class Branching(nn.Module):

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from harness.attacks.losses import DIRECTIONS, LOSSES
 from harness.core.errors import ModelError
 from harness.core.lazy import Lazy
+from harness.core.rng import torch_rng
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -222,24 +223,37 @@ def filled(rows: torch.Tensor, size: int) -> torch.Tensor:
 PARTS = 32  # of a block, in whole multiples of which batches come
 EXAMPLES = 8  # images that decide whether a program computes what its network does
 CLOSE = {"float32": 1e-4, "bfloat16": 0.05}  # of its logits, relative to the largest
+ALIKE = {"float32": 0.01, "bfloat16": 0.5}  # of its gradients, relative to their norm
+NOISE = 0.02  # on these images: where all is even, rounding decides between the places of a maximum
 
 
 def written_out(network: nn.Module, x: torch.Tensor, dtype: torch.dtype) -> WrittenOut | None:
-    """The network as a program, or None where it cannot be traced or does not agree."""
+    """The network as a program, or None where it cannot be traced or does not agree.
+
+    Neither in its logits nor in their gradient: a hook or a function with a backward pass of its own,
+    such as a straight-through estimator, leaves no trace.
+    """
     from harness.attacks.tracing import NotTraced, trace
 
     if x.device.type != "cpu" or len(x) == 0:
         return None
+    noise = torch.rand(x.shape, generator=torch_rng(0, "examples"))
+    point, y = (1 - NOISE) * x + NOISE * noise, torch.zeros(len(x), dtype=torch.int64)
     try:
-        program = trace(network, x, dtype)
-        with torch.no_grad():
-            ours = program.forward(x, keep=False)[0]
-        wanted = slope(network, x, x.new_zeros(len(x), dtype=torch.int64), "ce").logits
+        fast = WrittenOut(trace(network, point, dtype))
+        ours, wanted = fast(point, y, "margin"), slope(network, point, y, "margin")
     except (NotTraced, RuntimeError, ModelError):
         return None
-    close = CLOSE[str(dtype).removeprefix("torch.")] * max(float(wanted.abs().max()), 1.0)
-    agree = ours.shape == wanted.shape and float((ours - wanted).abs().max()) <= close
-    return WrittenOut(program) if agree else None
+    return fast if _agree(ours, wanted, str(dtype).removeprefix("torch.")) else None
+
+
+def _agree(ours: Slope, wanted: Slope, arithmetic: str) -> bool:
+    if ours.logits.shape != wanted.logits.shape:
+        return False
+    close = CLOSE[arithmetic] * max(float(wanted.logits.abs().max()), 1.0)
+    alike = ALIKE[arithmetic] * float(wanted.gradient.norm())
+    off, turned = ours.logits - wanted.logits, ours.gradient - wanted.gradient
+    return float(off.abs().max()) <= close and float(turned.norm()) <= alike
 
 
 class WrittenOut:
