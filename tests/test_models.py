@@ -197,6 +197,43 @@ def test_freezing_takes_a_copy_in_evaluation_without_gradients():
     assert torch.equal(model(images()), model(images()))
 
 
+class Rows(nn.Module):
+    """Views what leaves its convolution as rows, as most networks of tutorials do."""
+
+    in_shape = (3, 8, 8)
+
+    def __init__(self, *, squeeze=False):
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        self.last, self.squeeze = nn.Linear(4 * 36, 5), squeeze
+
+    def forward(self, x):
+        return self.last(self.norm(self.first(x)).view(-1, 36 if self.squeeze else 144))
+
+
+def test_a_network_that_views_its_activations_as_rows_is_taken_as_it_is():
+    """Catches channels_last forced on everyone: PyTorch then refuses the view."""
+    network = made(Rows).eval()
+    x = images(shape=Rows.in_shape)
+    model = models.freeze(network)
+    torch.testing.assert_close(model(x), network(x), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ModelError, match="does not take images"):
+        models.freeze(made(Rows, squeeze=True))
+
+
+def test_filters_lie_in_channels_last_where_the_network_allows_it():
+    """Catches a network that is slow since it was called incapable, and modes that are not put back."""
+    apart, network = made(Rows).train(), made(WithState).train()
+    network.body[1].eval()
+    modes = [part.training for part in network.modules()]
+    models.channels_last(network, images())
+    models.channels_last(apart, images(shape=Rows.in_shape))
+    assert network.body[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert apart.first.weight.is_contiguous()
+    assert [part.training for part in network.modules()] == modes
+    assert (network.body[1].running_mean == 0).all()
+
+
 def test_a_frozen_model_keeps_the_contract():
     model = models.freeze(small())
     assert isinstance(model, Classifier)

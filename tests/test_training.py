@@ -191,6 +191,29 @@ def test_training_changes_neither_images_nor_the_callers_network():
     assert all(parameter.requires_grad for parameter in kept[0].parameters())
 
 
+class Rows(nn.Module):
+    """Views what leaves its convolution as rows, which channels_last does not allow."""
+
+    in_shape = SHAPE
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        with global_state(seed):
+            self.first, self.last = nn.Conv2d(1, 4, 3), nn.Linear(4 * 49, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        seen = F.max_pool2d(F.relu(self.first(x)), 2)
+        return self.last(seen.view(len(x), -1))
+
+
+@pytest.mark.parametrize("arithmetic", ["float32", "bfloat16"])
+def test_a_network_that_views_its_activations_as_rows_learns(arithmetic):
+    """Catches channels_last forced on everyone, by filters or by pooling: PyTorch refuses the view."""
+    settings = replace(QUICK, epochs=4, arithmetic=arithmetic)
+    trained = train(Rows, DATA, HELD_OUT, [Use("cutout", {"size": 4}), PGD], settings, seed=0)
+    assert trained.history[-1]["val_accuracy"] > 0.8
+
+
 # ---------------------------------------------------------------- side by side
 
 
@@ -391,10 +414,11 @@ def test_equal_maxima_get_the_gradient_once(dtype):
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_a_gradient_lies_in_memory_as_its_images_do(layout):
-    """Catches gradients by pixels for images by channels: the ReLU below then takes the slow way."""
+def test_maxima_and_their_gradient_lie_in_memory_as_the_images_do(layout):
+    """Catches maxima by pixels, which cannot be viewed as rows, and gradients by pixels for images by channels: the ReLU below then takes the slow way."""
     x = torch.rand(3, 6, 8, 8, generator=torch.Generator().manual_seed(0)).to(memory_format=layout)
-    _, gradient = pooled(x, 2, narrow=True)
+    out, gradient = pooled(x, 2, narrow=True)
+    assert out.is_contiguous(memory_format=layout)
     assert gradient.is_contiguous(memory_format=layout)
 
 

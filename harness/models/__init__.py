@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from harness.models.classifiers import log_mean_softmax as log_mean_softmax
     from harness.models.convolution import thin as thin
     from harness.models.factories import brought as brought
+    from harness.models.layout import channels_last as channels_last
     from harness.models.weights import fit_weights as fit_weights
     from harness.models.weights import load_weights as load_weights
     from harness.models.weights import save_weights as save_weights
@@ -42,6 +43,7 @@ _CHAPTERS = {
     "building": ("Builder", "build", "builder", "describe"),
     "classifiers": ("Ensemble", "Frozen", "freeze", "log_mean_softmax"),
     "convolution": ("thin",),
+    "layout": ("channels_last",),
     "weights": ("fit_weights", "load_weights", "save_weights", "weights_bytes"),
 }
 _HOMES = {name: chapter for chapter, names in _CHAPTERS.items() for name in names}

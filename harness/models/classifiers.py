@@ -11,6 +11,7 @@ from torch import nn
 
 from harness.core.errors import ModelError
 from harness.core.types import array_digest, digest_of
+from harness.models.layout import channels_last
 from harness.models.weights import fit_weights
 
 if TYPE_CHECKING:
@@ -82,8 +83,8 @@ def freeze(
         network: (N, C, H, W) images in [0, 1] to (N, K) logits.
         state: weights to put into the copy; the network's own if None.
         in_shape: (C, H, W) of an image; the network's attribute `in_shape` if None.
-        device: where it computes. On the CPU convolutions run in channels_last, which spares
-            reordering the images of every layer.
+        device: where it computes. On the CPU convolutions run in channels_last where the network
+            allows it (`layout`).
         architecture: what its digest holds besides the weights; the printed network if empty.
 
     Raises:
@@ -97,9 +98,12 @@ def freeze(
     if state is not None:
         fit_weights(module, state)
     module.eval().requires_grad_(requires_grad=False).to(device)
-    if torch.device(device).type == "cpu":
-        module.to(memory_format=torch.channels_last)
-    logits, head = _probe(module, shape)
+    like = next(module.parameters(), torch.zeros((), device=device))
+    example = torch.linspace(0, 1, 2 * math.prod(shape), dtype=like.dtype, device=like.device)
+    images = example.view(2, *shape)
+    if like.device.type == "cpu":
+        channels_last(module, images)
+    logits, head = _probe(module, images)
     digest = digest_of([architecture or repr(module), state_digest(module.state_dict())])
     return Frozen(module, logits.shape[1], head, digest)
 
@@ -119,10 +123,8 @@ def _bytes(tensor: torch.Tensor):  # noqa: ANN202 -- a NumPy array, whose module
     return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
 
 
-def _probe(module: nn.Module, shape: Shape) -> tuple[torch.Tensor, nn.Linear | None]:
+def _probe(module: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, nn.Linear | None]:
     """Logits of two images, and the linear layer that gave them."""
-    like = next(module.parameters(), torch.zeros(()))
-    example = torch.linspace(0, 1, 2 * math.prod(shape), dtype=like.dtype, device=like.device)
     outputs: list[tuple[nn.Linear, torch.Tensor, torch.Tensor]] = []
 
     def note(layer: nn.Module, given: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
@@ -132,10 +134,10 @@ def _probe(module: nn.Module, shape: Shape) -> tuple[torch.Tensor, nn.Linear | N
     watches = [layer.register_forward_hook(note) for layer in module.modules()]
     try:
         with torch.no_grad():
-            logits = module(example.view(2, *shape))
+            logits = module(images)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise ModelError(
-            f"the network does not take images of shape {tuple(shape)}: {error}"
+            f"the network does not take images of shape {tuple(images.shape[1:])}: {error}"
         ) from error
     finally:
         for watch in watches:

@@ -100,7 +100,7 @@ class _Pool(torch.autograd.Function):
         out, place = largest(images, relu=False)
         ctx.save_for_backward(place)
         ctx.shape, ctx.by_channel = images.shape, images.is_contiguous()
-        return out
+        return out.contiguous() if ctx.by_channel else out  # a network may view it as rows
 
     @staticmethod
     def backward(

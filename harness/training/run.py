@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from harness.core.rng import torch_rng
-from harness.models import thin
+from harness.models import channels_last, thin
 from harness.models.stack import Stack
 from harness.recipes import Batch, Step, pgd
 from harness.training.arithmetic import Passes
@@ -59,7 +59,7 @@ class Run:
     ) -> None:
         self.course, self.pace, self.members = course, pace, len(networks)
         settings, steps = course.settings, course.recipe.steps
-        self.network, self.attacked = _to_train(networks, course.x.device)
+        self.network, self.attacked = _to_train(networks, course.x[:2])
         self.learnt = Passes(self.network, settings.arithmetic)
         self.climbed = Passes(self.attacked, "float32")
         self.optimiser = AdamW(self.network.parameters(), settings.weight_decay)
@@ -179,17 +179,17 @@ def _probe(threat: Threat) -> Step:
     return Step("probe", pgd, params, attack=True)
 
 
-def _to_train(networks: Sequence[nn.Module], device: torch.device) -> tuple[nn.Module, nn.Module]:
+def _to_train(networks: Sequence[nn.Module], x: torch.Tensor) -> tuple[nn.Module, nn.Module]:
     """The network to train (a stack, if there are several), and the one that attacks look at.
 
     Both have the same parameters; the second has cheap gradients with respect to the images, and
     dearer ones with respect to the weights.
     """
     if len(networks) > 1:
-        stack = Stack(networks).to(device)
+        stack = Stack(networks).to(x.device)
         return stack, stack
-    network = networks[0].to(device).to(memory_format=torch.channels_last)
-    return network, thin(network) if device.type == "cpu" else network
+    network = channels_last(networks[0].to(x.device), x)
+    return network, thin(network) if x.device.type == "cpu" else network
 
 
 @contextlib.contextmanager
