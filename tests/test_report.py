@@ -517,6 +517,21 @@ def test_every_flag_and_finding_is_explained():
     assert all(f"### {one.id}: " in made for one in found.findings)
 
 
+def test_claims_that_were_not_measured_stand_apart_with_their_reason():
+    """Catches a report of two models that is a list of what it does not say."""
+    found = few()
+    gone = replace(found.findings[0], verdict="not measured", parts=(), note="No ensembles here.")
+    some = replace(found, findings=(gone, *found.findings[1:]))
+    made = markdown_of(some)
+    apart = made.partition("The claims that were not measured")[2]
+    assert f"| {gone.id} " in apart
+    assert "No ensembles here." in apart
+    assert f"### {gone.id}: " not in made
+    none = markdown_of(replace(found, findings=(gone,)))
+    assert "## Findings" not in none
+    assert "None of the study's claims was measured." in none
+
+
 def test_every_ledger_row_is_listed(story):
     ledger = next(section for section in told(story) if section.name == "ledger")
     whole = next(block for block in ledger.blocks if isinstance(block, Detail)).blocks[0]

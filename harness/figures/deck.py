@@ -272,6 +272,7 @@ def _findings(deck: Deck) -> list[Record]:
             "part": part.what,
         }
         for finding in deck.results.findings
+        if finding.verdict != "not measured"
         for part in finding.parts
     ]
 

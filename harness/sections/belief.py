@@ -49,9 +49,10 @@ def _fell(found: Sequence[Finding]) -> str:
 
 @section("findings", "Findings")
 def findings(story: Story) -> list[Block]:
-    """The claims of the study, as measured here."""
+    """The claims of the study, as measured here; nothing where none of them was."""
     found = story.results.findings
-    if not found:
+    measured = [one for one in found if one.verdict != "not measured"]
+    if not measured:
         return []
     lead = (
         f"{len(found)} claims of the study, each decided by paired tests on per-image outcomes: {_fell(found)}. The rules "
@@ -68,7 +69,7 @@ def findings(story: Story) -> list[Block]:
     )
     rows = tuple(
         (Text(one.id), Text(one.claim), Text(one.verdict, TONES[one.verdict]), _effect(one.effect, one.low, one.high, one.unit), Text(one.unit), Text(_decisive(one)))
-        for one in found
+        for one in measured
     )  # fmt: skip
     note = (
         "Effect: of the deciding comparison. Positive speaks for the claim; where two are claimed to be alike it is the "
@@ -76,7 +77,20 @@ def findings(story: Story) -> list[Block]:
     )
     caption = "The study's claims and what this run says of them."
     table = Table("claims", caption, heads, rows, notes=(note,))
-    return [Paragraph(lead), table, *story.chart("findings", "How the comparisons behind each finding fell."), *_behind(found)]  # fmt: skip
+    bars = story.chart("findings", "How the comparisons behind each finding fell.")
+    return [Paragraph(lead), table, *bars, *_behind(measured), *_beyond(found)]
+
+
+def _beyond(found: Sequence[Finding]) -> list[Detail]:
+    """The claims that this run cannot speak of, and why, folded."""
+    rows = tuple(
+        (Text(one.id), Text(one.claim), Text(one.note or _decisive(one)))
+        for one in found
+        if one.verdict == "not measured"
+    )
+    heads = (Column("Id"), Column("Claim"), Column("Why"))
+    table = Table("unmeasured", "The study's claims that this run says nothing of.", heads, rows)
+    return [Detail("The claims that were not measured", (table,))] if rows else []
 
 
 def _decisive(one: Finding) -> str:

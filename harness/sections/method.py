@@ -218,8 +218,8 @@ def _absent(story: Story) -> list[str]:
     found += [
         f"{text}: that axis has no numbers." for axis, text in names.items() if axis not in axes
     ]
-    if not story.results.findings:
-        found.append("The findings of the study were not asked for.")
+    if all(finding.verdict == "not measured" for finding in story.results.findings):
+        found.append("None of the study's claims was measured.")
     if not story.results.ledger:
         found.append("No cross-check was run.")
     return found
