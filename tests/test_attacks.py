@@ -707,6 +707,34 @@ def test_model_and_process_are_left_as_they_were(crash):
     assert torch.equal(y, kept[1])
 
 
+def one_step_of_training(module):
+    with torch.no_grad():
+        next(module.parameters()).sub_(1e-3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [one_step_of_training, lambda module: module.half().float(), lambda module: module.half()],
+)
+def test_an_attack_that_changes_the_weights_is_refused_and_they_are_put_back(change):
+    """Catches a defence that trains on while it is attacked, and a library that lowers the precision:
+    whoever comes next would attack, and be blamed for, another model."""
+    model, x, y = norm_scene()
+    before = copy.deepcopy(model.module.state_dict())
+    weight = model.module[2].weight
+
+    def attack_(m, x, y, t, rng):
+        change(m.module)
+        return x
+
+    with pytest.raises(ContractViolation, match="changes the model's weights"):
+        run(attack_, (model, x, y))
+    after = model.module.state_dict()
+    assert all(torch.equal(before[name], value) for name, value in after.items())
+    assert all(value.dtype == before[name].dtype for name, value in after.items())
+    assert model.module[2].weight is weight
+
+
 def test_batches_have_streams_of_their_own_and_passes_are_counted(scene):
     """Catches a batch that is skipped, noise repeated in every batch, passes that are not counted."""
     model, x, y = scene

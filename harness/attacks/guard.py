@@ -21,16 +21,20 @@ else:
 
 
 @contextlib.contextmanager
-def untouched(module: nn.Module) -> Generator[None]:
+def untouched(module: nn.Module) -> Generator[list[str]]:
     """Restore, also after an exception, what libraries are known to change.
 
     The training flag of every submodule, every parameter's gradient and whether it wants one,
-    buffers (batch-norm statistics), the global generators of torch, NumPy and Python, and the
-    tracer (pyautoattack removes it, and coverage with it).
+    weights and buffers (batch-norm statistics), the global generators of torch, NumPy and Python,
+    and the tracer (pyautoattack removes it, and coverage with it).
+
+    Yields:
+        Names of weights that had other values at the end; filled on leaving.
     """
-    restore = [_modes(module), _gradients(module), _buffers(module), _generators(), _tracer()]
+    changed: list[str] = []
+    restore = [_modes(module), _weights(module, changed), _gradients(module), _buffers(module), _generators(), _tracer()]  # fmt: skip
     try:
-        yield
+        yield changed
     finally:
         for undo in restore:
             undo()
@@ -42,6 +46,19 @@ def _modes(module: nn.Module) -> Callable[[], None]:
     def undo() -> None:
         for part, training in modes:
             part.training = training
+
+    return undo
+
+
+def _weights(module: nn.Module, changed: list[str]) -> Callable[[], None]:
+    known = [(name, weight, weight.data, weight.detach().clone()) for name, weight in module.named_parameters()]  # fmt: skip
+
+    def undo() -> None:
+        for name, weight, storage, values in known:
+            same = weight.data.dtype == values.dtype
+            if not same or not torch.allclose(weight.data, values, 0, 0, equal_nan=True):
+                changed.append(name)
+                weight.data = storage.copy_(values)
 
     return undo
 
@@ -68,12 +85,16 @@ def _gradients(module: nn.Module) -> Callable[[], None]:
 
 
 def _buffers(module: nn.Module) -> Callable[[], None]:
-    known = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    known = [
+        (part, name, buffer, buffer.clone())
+        for part in module.modules()
+        for name, buffer in part.named_buffers(recurse=False)
+    ]
 
     def undo() -> None:
         with torch.no_grad():
-            for buffer, values in known:
-                buffer.copy_(values)
+            for part, name, buffer, values in known:
+                setattr(part, name, buffer.copy_(values))  # half() puts another in its place
 
     return undo
 

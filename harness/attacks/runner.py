@@ -102,7 +102,8 @@ def run_attack(
 
     Raises:
         InputError: images outside the box, labels that are none, or a norm the attack has not.
-        ContractViolation: the attack returned another shape, type, or values that are not finite.
+        ContractViolation: the attack returned another shape, type, or values that are not finite,
+            or changed the model's weights (which are put back).
     """
     from harness.attacks.counting import Counted
 
@@ -114,7 +115,7 @@ def run_attack(
     offered = _offer(plug, trace=trace, noise=noise)
     size = max(len(x), 1) if plug.meta.get("whole") else batch_size
     moved, claims = [], []
-    with untouched(counted.module):
+    with untouched(counted.module) as changed:
         for index, rows in enumerate(batches(len(x), size)):
             rng = torch_rng(seed, "attack", plug.name, index)
             mine = {**offered, "noise": noise[rows]} if noise is not None else offered
@@ -124,6 +125,8 @@ def run_attack(
             z, claimed = z if isinstance(z, tuple) else (z, None)
             moved.append(_checked(plug.name, z, x[rows]))
             claims.append(claimed)
+    if changed:  # another model was attacked than the one that is judged
+        raise ContractViolation(plug.name, "it changes the model's weights", f"{changed[0]}, ...")
     settled = settle(x, torch.cat(moved) if moved else x, threat, minimise=_minimises(plug))
     prediction = predict(model, settled.x)
     return AttackOutcome(
