@@ -19,8 +19,11 @@ ZERO_SHARE = 0.05
 BETTER_SCALING = 0.02
 NOISY = 0.1
 WRONG_SLOPE = 0.5
-WRONG_SIDE = 0.25  # true gradients stay below 0.05
+WRONG_SIDE = 0.1  # true gradients stay below 0.05
 OTHER_ORDER = 0.1  # of accuracy, by which another order of the outputs may be right more often
+MENDED = 0.5  # of the mistakes, that are left once a fault of the preparation is undone
+AT_MOST = 0.25  # of the images, whose largest output is as large as any
+AT_LEAST = 0.05  # of the outputs, that are exactly as small as any
 SURE = 3  # standard errors of an accuracy
 FLAT = 0.5  # of the images, whose logits do not notice a small change
 LEADS = (0.05, 500.0)  # of the best logit over the second: a network as it was trained lies between
@@ -70,10 +73,14 @@ def randomised(facts: Facts) -> Iterator[Finding]:
 def probabilities(facts: Facts) -> Iterator[Finding]:
     """The outputs are probabilities, or log-probabilities."""
     inside = facts["logit_max"] < 1 + ROUNDING and facts["logit_min"] > -ROUNDING
-    if inside and facts["row_sum_gap"] < ROUNDING:
+    if inside and facts["at_least"] > 1 - 1.5 / facts["classes"]:
+        yield "The model returns one-hot labels, not logits: they have no slope. Return the values before the argmax."
+    elif inside and facts["row_sum_gap"] < ROUNDING:
         yield "The model returns probabilities, not logits: cross-entropy gradients vanish numerically. Remove the softmax."
     elif inside and facts.get("column_sum_gap", 1.0) < ROUNDING * facts["k"]:
         yield "The model returns probabilities over the batch, not logits: its softmax is taken over the wrong axis."
+    elif facts["classes"] > 1 and facts["logit_min"] > -ROUNDING and facts["sum_spread"] < ROUNDING:
+        yield "The model returns probabilities times a factor, not logits: each row sums to the same. Remove the softmax."
     elif inside and facts["classes"] > 1:
         yield (
             "WARN",
@@ -83,6 +90,11 @@ def probabilities(facts: Facts) -> Iterator[Finding]:
         yield (
             "INFO",
             "The model returns log-probabilities: attacks are unaffected, the energy score is the constant 0.",
+        )
+    elif facts["logsumexp_spread"] < ROUNDING:
+        yield (
+            "WARN",
+            "The model returns log-probabilities with something added: their exponentials sum to the same for all images. What is added to small probabilities hides their gradients.",
         )
 
 
@@ -102,7 +114,7 @@ def zero_gradients(facts: Facts) -> Iterator[Finding]:
             f"{facts['not_finite']} of {facts['k']} inputs have a NaN or infinite gradient.",
         )
     zero = facts["zero_ce"]
-    if zero:
+    if zero > facts["not_finite_outputs"]:  # H15 speaks of those
         precise = facts["zero_ce_float64"]
         extra = "" if precise is None else f", {precise} in float64"
         level = "FAIL" if zero > ZERO_SHARE * facts["k"] else "WARN"
@@ -114,13 +126,20 @@ def zero_gradients(facts: Facts) -> Iterator[Finding]:
 
 def _cause(facts: Facts) -> str:
     if facts["flat"] > FLAT:
-        return "the input is quantised inside the model; a score-based attack such as Square is required"
+        return (
+            f"{_stepped(facts)} inside the model; a score-based attack such as Square is required"
+        )
     precise = facts["zero_ce_float64"]
     if facts["zero_margin"] < facts["zero_ce"] or (
         precise is not None and precise < facts["zero_ce"]
     ):
         return "the softmax saturates; use the margin loss"
     return "gradients are masked; gradient attacks cannot move there and Square is required"
+
+
+def _stepped(facts: Facts) -> str:
+    """Why small changes of the pixels leave every bit of the outputs as it is."""
+    return "the outputs are rounded" if facts.get("rounded") else "the input is quantised"
 
 
 @check(
@@ -133,14 +152,19 @@ def broken_graph(facts: Facts) -> Iterator[Finding]:
     """No gradient path, or a gradient of something else."""
     if facts["graph"]:
         yield f"No gradient path from logits to input ({facts['graph']}): use BPDA or score-based attacks."
-    elif facts["slope_error"] > WRONG_SLOPE and facts["random_gap"] <= RANDOM:
-        quantised = facts["flat"] > FLAT
-        why = (
-            "the input is quantised" if quantised else "a step is detached or its gradient replaced"
-        )
+    elif facts["random_gap"] > RANDOM or facts["gap_alone"] > DEPENDS:
+        return  # H02 and H09 speak of what no gradient of one image in one pass can predict
+    elif facts["slope_error"] > WRONG_SLOPE:
+        flat = facts["flat"] > FLAT
+        why = _stepped(facts) if flat else "a step is detached or its gradient replaced"
         yield f"The gradient does not predict the change of the logits (median error {facts['slope_error']:.0%}): {why}."
-    elif facts["side_error"] > WRONG_SIDE and facts["random_gap"] <= RANDOM:
-        yield f"The gradient keeps its promise along itself, but not in other directions (median error {facts['side_error']:.0%}): a part of it is lost or rescaled on the way to the pixels."
+    elif facts["side_error"] > WRONG_SIDE:
+        why = (
+            _stepped(facts)
+            if facts["flat"] > FLAT
+            else "a part of it is lost or rescaled on the way to the pixels"
+        )
+        yield f"The gradient keeps its promise along itself, but not in other directions (median error {facts['side_error']:.0%}): {why}."
 
 
 @check(
@@ -157,7 +181,7 @@ def test_time_optimisation(facts: Facts) -> Iterator[Finding]:
 
 @check(
     "H07", "input range and normalisation", "FAIL", "model",
-    raised_if="inputs leave [0, 1], or inputs scaled, inverted, mirrored, transposed or with channels reversed beat those declared by more than two points of accuracy and three standard errors; not where the network is as accurate on those declared as it was when its training here ended.",
+    raised_if="inputs leave [0, 1], or inputs scaled, inverted, mirrored, turned, shifted or with channels reversed beat those declared by more than two points of accuracy and three standard errors, with half the mistakes; not where the network is as accurate on those declared as it was when its training here ended.",
     explanation="A budget is stated for pixels in [0, 1]. If the model expects 0-255 or standardised pixels, eps means something else; normalising twice costs accuracy and robustness. A network that does as well as in training has the pixels that it learnt from, even if others suit it better: one that overfitted one-step attacks (H91) is often better with more contrast.",
     what_to_do="Put the normalisation inside the model as its first layer, once, and feed it pixels in [0, 1].",
 )  # fmt: skip
@@ -167,7 +191,9 @@ def scaling(facts: Facts) -> Iterator[Finding]:
     if low < 0 or high > 1:
         yield f"Inputs span [{low:.3g}, {high:.3g}], but eps is stated for [0, 1]."
     name, best = max(facts["scalings"].items(), key=lambda item: item[1])
-    if best - facts["clean"] > max(BETTER_SCALING, _sure(facts)) and not _as_trained(facts):
+    better = best - facts["clean"] > max(BETTER_SCALING, _sure(facts)) and _mended(facts, best)
+    flipped = _mended(facts, facts["negated"])  # H12 speaks of the outputs
+    if better and not flipped and not _as_trained(facts):
         what = (
             "normalisation is missing or done twice"
             if name in SCALES
@@ -183,6 +209,12 @@ def _as_trained(facts: Facts) -> bool:
     """
     trained = facts.get("trained")
     return trained is not None and facts["clean"] > trained - max(BETTER_SCALING, _sure(facts))
+
+
+def _mended(facts: Facts, accuracy: float) -> bool:
+    """Whether it is about that of a network that nothing is wrong with: a broken one gains little."""
+    half = 1 - accuracy <= MENDED * (1 - facts["clean"])
+    return half or _as_trained({**facts, "clean": accuracy})
 
 
 def _sure(facts: Facts) -> float:
@@ -246,13 +278,16 @@ def eps_zero(facts: Facts) -> Iterator[Finding]:
 
 @check(
     "H12", "outputs in the order of the labels", "FAIL", "model",
-    raised_if="another matching of outputs to labels is right on ten points more of the images, beyond three standard errors.",
+    raised_if="another matching of outputs to labels, or the smallest output, is right on ten points more of the images, beyond three standard errors, and makes half the mistakes.",
     explanation="Labels counted from one, sorted as text or taken from another list of classes make a good network look like a bad one, and every attack on it succeed.",
     what_to_do="Look at the list of classes that the network was trained with.",
 )  # fmt: skip
 def label_order(facts: Facts) -> Iterator[Finding]:
     """The outputs stand in another order."""
-    if facts["matched"] - facts["clean"] > max(OTHER_ORDER, _sure(facts)):
+    gain = max(OTHER_ORDER, _sure(facts))
+    if facts["negated"] - facts["clean"] > gain and _mended(facts, facts["negated"]):
+        yield f"Accuracy is {facts['clean']:.1%}, and {facts['negated']:.1%} by the smallest output: their sign is flipped."
+    elif facts["matched"] - facts["clean"] > gain and _mended(facts, facts["matched"]):
         yield f"Accuracy is {facts['clean']:.1%}, and {facts['matched']:.1%} with the outputs in another order: labels and outputs do not match (counted from one? sorted otherwise?)."
 
 
@@ -265,8 +300,9 @@ def label_order(facts: Facts) -> Iterator[Finding]:
 def logit_scale(facts: Facts) -> Iterator[Finding]:
     """A factor on the logits."""
     low, high = LEADS
-    probable = facts["logit_min"] >= 0 and facts["row_sum_gap"] < ROUNDING  # H03 speaks of these
-    if facts["clean"] > 0.5 and not low <= facts["lead"] <= high and not probable:
+    probable = facts["logit_min"] >= 0 and facts["sum_spread"] < ROUNDING
+    silent = probable or facts["not_finite_outputs"] or any(_bounds(facts))  # others speak of these
+    if facts["clean"] > 0.5 and not low <= facts["lead"] <= high and not silent:
         yield f"The best logit leads the second by {facts['lead']:.2g} in the median, on a network that is right on {facts['clean']:.0%}: a temperature on the logits?"
 
 
@@ -280,6 +316,62 @@ def output_precision(facts: Facts) -> Iterator[Finding]:
     """Outputs on a grid."""
     if facts.get("rounded"):
         yield f"The outputs are rounded to {facts['rounded']}: small gradients and differences between scores are lost."
+
+
+@check(
+    "H15", "finite outputs", "FAIL", "model",
+    raised_if="an output is NaN or infinite.",
+    explanation="A NaN is neither right nor wrong, and its gradient leads nowhere: such images count as mistakes or look robust, as the library has it.",
+    what_to_do="Look for divisions by zero, logarithms of zero and numbers beyond float16 in the forward pass.",
+)  # fmt: skip
+def finite_outputs(facts: Facts) -> Iterator[Finding]:
+    """Numbers that are none."""
+    if facts["not_finite_outputs"]:
+        yield f"{facts['not_finite_outputs']} of {facts['k']} images have NaN or infinite outputs."
+
+
+@check(
+    "H16", "bounded outputs", "WARN", "model",
+    raised_if="the largest output of a quarter of the images is as large as any, or a twentieth of all outputs is exactly as small as any.",
+    explanation="Outputs that are cut off (clamp, ReLU) or squashed (tanh) have no slope where they end: images whose outputs lie there look robust to attacks by gradients.",
+    what_to_do="Return the logits as the last layer gives them; else believe Square more than PGD.",
+)  # fmt: skip
+def bounded_outputs(facts: Facts) -> Iterator[Finding]:
+    """A ceiling or a floor."""
+    above, below = _bounds(facts)
+    if above:
+        yield f"The largest output of {facts['at_most']:.0%} of the images is {facts['logit_max']:.4g}: the outputs are bounded (clamped, squashed), and have no slope at their bound."
+    if below:
+        yield f"{facts['at_least']:.0%} of all outputs are exactly {facts['logit_min']:.4g}: the outputs are cut off (clamp, ReLU), and have no slope there."
+
+
+def _bounds(facts: Facts) -> tuple[bool, bool]:
+    """Whether the outputs end above and below; not of probabilities, whose logarithm does by nature."""
+    like_probabilities = facts["logsumexp_spread"] < ROUNDING or facts["sum_spread"] < ROUNDING
+    several = facts["classes"] > 1 and not like_probabilities
+    shifted = (
+        facts["at_most"] == 1 and facts["logit_max"] == 0
+    )  # each row less its largest: harmless
+    return several and facts["at_most"] > AT_MOST and not shifted, several and facts[
+        "at_least"
+    ] > AT_LEAST
+
+
+@check(
+    "H17", "better than chance", "WARN", "model",
+    raised_if="the accuracy does not exceed that of a guess by three standard errors, or two outputs are the same for all images.",
+    explanation="A network that knows nothing has no robustness to lose: weights that were not loaded, or another data set's, look like this. An output that copies another cannot tell their classes apart.",
+    what_to_do="Look at the weights file, at the names of its tensors, and at how the last layer was built.",
+)  # fmt: skip
+def chance(facts: Facts) -> Iterator[Finding]:
+    """A guess would do as well."""
+    classes = facts["classes"]
+    guess = {**facts, "clean": 1 / classes}
+    ordered = max(facts["matched"], facts["negated"]) - facts["clean"] > OTHER_ORDER  # H12 speaks
+    if classes > 1 and facts["clean"] <= guess["clean"] + _sure(guess) and not ordered:
+        yield f"Accuracy is {facts['clean']:.1%}, no better than a guess among {classes}: were the weights loaded?"
+    if facts["twins"]:
+        yield f"Outputs {facts['twins']} are the same for all images: one copies the other."
 
 
 @check(

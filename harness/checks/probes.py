@@ -36,6 +36,8 @@ GRAIN = 1e-5  # of the largest logit, below which float32 shows no change
 DRAWS = 20  # of points of the loss landscape
 WIDTH = 4 / 255  # half width of the box of the loss landscape
 VALUES = 16  # different outputs, at most, from which no precision can be told
+BOUND = 1e-3  # of the spread of the outputs, within which the largest are as large as can be
+WAYS = (("down", 1, 2), ("up", -1, 2), ("right", 1, 3), ("left", -1, 3))  # sign and axis
 OFF_GRID = 5e-3  # of the last decimal, that float32 leaves a rounded number away from it
 Facts = dict[str, Any]
 
@@ -77,7 +79,14 @@ def _outputs(logits: torch.Tensor, y: torch.Tensor) -> Facts:
     total = logits.double().logsumexp(1)
     sums = logits.sum(1)
     best = logits.topk(2, dim=1).values
+    spread = (logits.max() - logits.min()).clamp_min(1e-12)
+    live = logits[:, (logits != logits[:1]).any(0)]  # an output that never changes is no bound
     return {
+        "not_finite_outputs": int((~logits.isfinite()).any(1).sum()),
+        "at_most": float((logits.max() - best[:, 0] < BOUND * spread).float().mean()),
+        "at_least": float((live == logits.min()).float().mean().nan_to_num(0.0)),
+        "twins": _twins(logits),
+        "negated": float((logits.argmin(1) == y).float().mean()),
         "matched": matched(logits.argmax(1).cpu().numpy(), y.cpu().numpy(), logits.shape[1]),
         "lead": float((best[:, 0] - best[:, 1]).median()),
         "logit_min": float(logits.min()),
@@ -85,8 +94,18 @@ def _outputs(logits: torch.Tensor, y: torch.Tensor) -> Facts:
         "row_sum_gap": float((sums - 1).abs().max()),
         "column_sum_gap": float((logits.sum(0) - 1).abs().max()),
         "rounded": rounded(logits.double().cpu().numpy()),
+        "sum_spread": float((sums.max() - sums.min()) / sums.abs().max().clamp_min(1e-12)),
         "logsumexp_gap": float(total.abs().max()),
+        "logsumexp_spread": float(total.max() - total.min()),
     }
+
+
+def _twins(logits: torch.Tensor) -> str:
+    """The first two outputs that are the same for all images, or ""."""
+    _, kinds, counts = logits.unique(dim=1, return_inverse=True, return_counts=True)
+    shared = (counts[kinds] > 1).nonzero().flatten()
+    pair = (kinds == kinds[shared[0]]).nonzero().flatten().tolist() if len(shared) else []
+    return " and ".join(str(place) for place in pair[:2])
 
 
 def rounded(outputs: np.ndarray) -> str:
@@ -149,14 +168,16 @@ def _gradients(model: Classifier, x: torch.Tensor, y: torch.Tensor, seed: int) -
     }
 
 
-def _flat(model: Classifier, x: torch.Tensor, step: float = 1e-4) -> float:
+def _flat(model: Classifier, x: torch.Tensor, step: float = 1e-6) -> float:
     """Share of images whose logits keep every bit when all pixels move by a little.
 
-    Near 1 where the images are rounded inside the model, near 0 elsewhere.
+    Near 1 where the images are rounded inside the model, near 0 elsewhere. Pixels of 8 bits lie where
+    rounding is flat; where a model cuts off, it is flat half a level above them.
     """
+    starts = x * (1 - 2 * step), x * (1 - 1 / 255) + 0.5 / 255
     with torch.no_grad():
-        here, there = model(x), model((x - step).abs())
-    return float((here == there).all(1).float().mean())
+        kept = [model(start) == model(start + step) for start in starts]
+    return max(float(same.all(1).float().mean()) for same in kept)
 
 
 def _zero_rows(gradient: torch.Tensor) -> int:
@@ -237,6 +258,16 @@ def _scalings(model: Classifier, x: torch.Tensor, y: torch.Tensor) -> Facts:
         "with channels reversed": x.flip(1),
         "mirrored": x.flip(3),
         "upside down": x.flip(2),
+        "turned by half": x.flip(2, 3),
+        "with more contrast (gamma 2.2)": x.clamp(0, 1) ** 2.2,
+        "with less contrast (gamma 1/2.2)": x.clamp(0, 1) ** (1 / 2.2),
+        "with their mean added": x + mean,
+        "with their mean taken off": x - mean,
+        **{
+            f"shifted {way} by {by}": x.roll(sign * by, axis)
+            for way, sign, axis in WAYS
+            for by in (2, 3, 4)
+        },
     }
     if x.shape[2] == x.shape[3]:
         others["transposed"] = x.transpose(2, 3)
