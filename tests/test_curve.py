@@ -13,7 +13,7 @@ from harness import security_curve
 from harness.attacks.frontier import SHARD, Frontier, Hunt, find
 from harness.attacks.gradients import Slope, slope
 from harness.attacks.losses import Loss
-from harness.core.errors import InputError
+from harness.core.errors import InputError, ModelError
 
 BUDGETS = (0.02, 0.05, 0.1, 0.15, 0.2)
 NETS = {"standard": standard, "robust": robust}
@@ -158,6 +158,30 @@ def test_who_ends_close_to_a_mistake_meets_one_random_start_more(restarts, start
     )
     assert np.isinf(found.first_broken).all()
     assert found.gradients.tolist() == [4 * each for each in starts]
+
+
+class Undefined(Linear):
+    """No number for bright images, a class that is ruled out for all."""
+
+    def __init__(self, *, bright: float) -> None:
+        super().__init__()
+        self.bright = bright
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits = torch.where(
+            x.amax((1, 2, 3))[:, None] > self.bright, torch.nan, super().forward(x)
+        )
+        return torch.cat([logits, torch.full_like(logits[:, :1], -torch.inf)], 1)
+
+
+def test_nan_is_neither_right_nor_wrong():
+    """Catches argmax of NaN, which is the first class: such images would stand at every budget; and
+    minus infinity, by which a class is ruled out, taken for one."""
+    x, y = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.zeros(8)
+    how = {"budgets": [0.01], "steps": 2, "arithmetic": "plain"}
+    with pytest.raises(ModelError, match="NaN or infinite for 8 of 8 images"):
+        security_curve(Undefined(bright=0.5), x, y, **how)
+    assert 0 <= security_curve(Undefined(bright=2), x, y, **how).robust_accuracy[0] <= 1
 
 
 class Seen:

@@ -221,6 +221,31 @@ def test_a_network_that_views_its_activations_as_rows_is_taken_as_it_is():
         models.freeze(made(Rows, squeeze=True))
 
 
+def test_a_network_that_edits_its_images_is_refused():
+    """Catches a caller's images that are others after an evaluation."""
+
+    class Shifting(Rows):
+        def forward(self, x):
+            return super().forward(x.sub_(0.5))
+
+    with pytest.raises(ModelError, match="changes its images in place"):
+        models.freeze(made(Shifting))
+
+
+def test_filters_of_another_rank_stay_as_they_are():
+    """Catches channels_last for volumes, which PyTorch refuses."""
+
+    class Volumes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Conv3d(1, 2, 3, padding=1), nn.Linear(2 * 3 * 64, 5)
+
+        def forward(self, x):
+            return self.last(self.first(x[:, None]).flatten(1))
+
+    assert models.freeze(made(Volumes), in_shape=(3, 8, 8)).num_classes == 5
+
+
 def test_filters_lie_in_channels_last_where_the_network_allows_it():
     """Catches a network that is slow since it was called incapable, and modes that are not put back."""
     apart, network = made(Rows).train(), made(WithState).train()

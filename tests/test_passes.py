@@ -273,6 +273,63 @@ def test_a_backward_pass_of_its_own_is_not_passed_by(kind, arithmetic):
     assert F.cosine_similarity(found.flatten(1), wanted.flatten(1)).min() > 0.99
 
 
+class ForBright(nn.Module):
+    """Rounds bright images, with a way past the rounding; dark ones it takes as they are."""
+
+    in_shape = GREY
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dark, self.bright = (nn.Linear(math.prod(GREY), 4) for _ in range(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        share = torch.sigmoid(60 * (x.mean((1, 2, 3))[:, None] - 0.5))
+        rounded = cast("torch.Tensor", Round.apply(x))
+        return (1 - share) * self.dark(x.flatten(1)) + share * self.bright(rounded.flatten(1))
+
+
+def test_a_program_is_compared_on_images_of_all_kinds():
+    """Catches a look at the first images alone: data sets lie in order of their classes."""
+    with global_state(0):
+        model = models.freeze(ForBright())
+    x, y = images(model.module, 64)
+    x = torch.cat([0.4 * x[:40], 0.6 + 0.4 * x[40:]])
+    wanted = slope(model, x, y, "ce").gradient
+    found = search(model, x, "float32")(x, y, "ce").gradient
+    assert F.cosine_similarity(found.flatten(1), wanted.flatten(1)).min() > 0.99
+
+
+@pytest.mark.parametrize("name", ["lenet5", "ensemble", "padded"])
+def test_what_all_logits_have_in_common_does_not_coarsen_their_differences(name):
+    """Catches logits in bfloat16, of which an offset of 3000 leaves steps of 16."""
+    network = copy.deepcopy(NETWORKS[name]())
+    x, y = images(network, 64)
+    wanted = search(models.freeze(network, in_shape=GREY), x, "bfloat16")(x, y, "margin").gradient
+    for layer in list(network.modules()):
+        if isinstance(layer, nn.Linear) and layer.out_features == 10:
+            layer.bias.data += 3000
+    found = search(models.freeze(network, in_shape=GREY), x, "bfloat16")(x, y, "margin").gradient
+    assert F.cosine_similarity(found.flatten(1), wanted.flatten(1)).mean() > 0.98
+
+
+@pytest.mark.parametrize("raised", [AssertionError, KeyError, IndexError, StopIteration])
+def test_whatever_a_network_raises_at_a_trace_it_is_left_to_autograd(raised):
+    """Catches a crash where a network's Python looks at types, sizes or devices of its tensors."""
+
+    class Picky(Thermometer):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if not isinstance(x, torch.Tensor):
+                raise raised("tensors only")
+            return super().forward(x)
+
+    with global_state(0):
+        model = models.freeze(Picky(smooth=True))
+    x, y = images(model.module)
+    wanted = slope(model, x, y, "ce").gradient
+    found = search(model, x, "float32")(x, y, "ce").gradient
+    torch.testing.assert_close(F.normalize(found.flatten(1)), F.normalize(wanted.flatten(1)))
+
+
 class Branching(nn.Module):
     """Its Python depends on the images."""
 

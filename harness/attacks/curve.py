@@ -125,7 +125,7 @@ def security_curve(
     Threat(norm, 0.0)  # refuses an unknown norm, and names the known ones
     classifier = _classifier(model, x)
     device = next((weight.device for weight in classifier.module.parameters()), torch.device("cpu"))
-    images = torch.as_tensor(x, device=device)
+    images = torch.as_tensor(x, device=device).detach()
     labels = torch.as_tensor(y, device=device).long()
     validate_samples(images, labels, classifier.num_classes)
     hunt = Hunt(steps, step_size, restarts, loss, pilot, mode, arithmetic or fastest(device.type))

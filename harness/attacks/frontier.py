@@ -25,7 +25,7 @@ import numpy as np
 from harness.attacks.crew import crew
 from harness.attacks.gradients import filled, search
 from harness.attacks.losses import margin
-from harness.attacks.runner import JUDGE_BATCH, TOLERANCE, batches
+from harness.attacks.runner import JUDGE_BATCH, TOLERANCE, batches, labels
 from harness.attacks.walk import Walk
 from harness.core.errors import InputError
 from harness.core.lazy import Lazy
@@ -370,7 +370,7 @@ class _Shard:
             return torch.zeros(0, dtype=torch.bool, device=z.device)
         parts = [z[part] for part in batches(len(z), JUDGE_BATCH)]
         logits = [self.model(filled(part, JUDGE_BATCH))[: len(part)] for part in parts]
-        label = torch.cat(logits).argmax(1)
+        label = labels(torch.cat(logits))
         self.forwards[rows] += 1
         wrong = label != self.y[rows]
         hit = rows[wrong]

@@ -159,8 +159,13 @@ def _fast(model: Classifier, x: torch.Tensor, arithmetic: Arithmetic) -> Written
     inner: Classifier = getattr(model, "inner", model)
     network = (together(inner) if x.device.type != "cpu" else None) or inner.module
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[arithmetic]
-    few = x[:EXAMPLES]
-    return written_out(network, few, dtype) or Copied(network, few, dtype)
+    count = min(EXAMPLES, block_size(x), len(x)) if len(x) else 0
+    few = x[torch.linspace(0, len(x) - 1, count).long()]  # images may lie in order of their classes
+    for kind in (dtype, torch.float32):
+        found = written_out(network, few, kind) or _copied(network, few, kind)
+        if found is not None:
+            return found
+    return Copied(network, few, torch.float32)
 
 
 def keep_memory() -> None:
@@ -221,39 +226,68 @@ def filled(rows: torch.Tensor, size: int) -> torch.Tensor:
 
 
 PARTS = 32  # of a block, in whole multiples of which batches come
-EXAMPLES = 8  # images that decide whether a program computes what its network does
-CLOSE = {"float32": 1e-4, "bfloat16": 0.05}  # of its logits, relative to the largest
-ALIKE = {"float32": 0.01, "bfloat16": 0.5}  # of its gradients, relative to their norm
+EXAMPLES = 32  # images that decide whether a program computes what its network does
+CLOSE = {"float32": 1e-4, "bfloat16": 0.05}  # of its logits, relative to the largest difference
+ALIKE = {"float32": 0.05, "bfloat16": 0.5}  # of its gradients: of each image, of all together
 NOISE = 0.02  # on these images: where all is even, rounding decides between the places of a maximum
 
 
 def written_out(network: nn.Module, x: torch.Tensor, dtype: torch.dtype) -> WrittenOut | None:
     """The network as a program, or None where it cannot be traced or does not agree.
 
-    Neither in its logits nor in their gradient: a hook or a function with a backward pass of its own,
-    such as a straight-through estimator, leaves no trace.
+    In float32 it must agree in its logits and, image by image, in their gradient: a hook or a
+    function with a backward pass of its own, such as a straight-through estimator, leaves no trace.
     """
-    from harness.attacks.tracing import NotTraced, trace
+    from harness.attacks.tracing import trace
 
     if x.device.type != "cpu" or len(x) == 0:
         return None
-    noise = torch.rand(x.shape, generator=torch_rng(0, "examples"))
-    point, y = (1 - NOISE) * x + NOISE * noise, torch.zeros(len(x), dtype=torch.int64)
+    point = _stirred(x)
     try:
-        fast = WrittenOut(trace(network, point, dtype))
-        ours, wanted = fast(point, y, "margin"), slope(network, point, y, "margin")
-    except (NotTraced, RuntimeError, ModelError):
+        exact = WrittenOut(trace(network, point, torch.float32))
+        wanted = slope(network, point, _nobody(point), "margin")
+        if not _agree(exact(point, _nobody(point), "margin"), wanted, "float32"):
+            return None
+        fast = exact if dtype == torch.float32 else WrittenOut(trace(network, point, dtype))
+        ours = fast(point, _nobody(point), "margin")
+    except Exception:  # noqa: BLE001 -- whatever a user's network raises at values that are no tensors
         return None
     return fast if _agree(ours, wanted, str(dtype).removeprefix("torch.")) else None
+
+
+def _copied(network: nn.Module, x: torch.Tensor, dtype: torch.dtype) -> Copied | None:
+    """A copy of the network in an arithmetic, or None where that arithmetic is too coarse for it."""
+    copied = Copied(network, x, dtype)
+    if dtype == torch.float32 or len(x) == 0:
+        return copied
+    point = _stirred(x)
+    try:
+        wanted = slope(network, point, _nobody(point), "margin")
+    except (ModelError, RuntimeError):
+        return copied  # whoever asks it for a slope will hear the reason
+    return copied if _agree(copied(point, _nobody(point), "margin"), wanted, "bfloat16") else None
+
+
+def _stirred(x: torch.Tensor) -> torch.Tensor:
+    noise = torch.rand(x.shape, generator=torch_rng(0, "examples")).to(x)
+    return (1 - NOISE) * x + NOISE * noise
+
+
+def _nobody(x: torch.Tensor) -> torch.Tensor:
+    """Labels, whose truth does not matter."""
+    return torch.zeros(len(x), dtype=torch.int64, device=x.device)
 
 
 def _agree(ours: Slope, wanted: Slope, arithmetic: str) -> bool:
     if ours.logits.shape != wanted.logits.shape:
         return False
-    close = CLOSE[arithmetic] * max(float(wanted.logits.abs().max()), 1.0)
-    alike = ALIKE[arithmetic] * float(wanted.gradient.norm())
-    off, turned = ours.logits - wanted.logits, ours.gradient - wanted.gradient
-    return float(off.abs().max()) <= close and float(turned.norm()) <= alike
+    one, other = (logits - logits.mean(1, keepdim=True) for logits in (ours.logits, wanted.logits))
+    if float((one - other).abs().max()) > CLOSE[arithmetic] * float(other.abs().max()):
+        return False  # what is common to all logits of an image decides nothing, and hides the rest
+    turned, gradient = (ours.gradient - wanted.gradient).flatten(1), wanted.gradient.flatten(1)
+    if arithmetic == "float32":
+        return bool((turned.norm(dim=1) <= ALIKE[arithmetic] * gradient.norm(dim=1)).all())
+    return float(turned.norm()) <= ALIKE[arithmetic] * float(gradient.norm())
 
 
 class WrittenOut:
@@ -314,12 +348,12 @@ class Copied:
     """Slopes by autograd on a copy in channels_last, in bfloat16 under autocast."""
 
     def __init__(self, network: nn.Module, x: torch.Tensor, dtype: torch.dtype) -> None:
-        self.dtype = dtype
-        self.network = copy.deepcopy(network).to(memory_format=torch.channels_last)
+        self.dtype, self.network = dtype, copy.deepcopy(network)
         try:
+            self.network.to(memory_format=torch.channels_last)
             with torch.no_grad():
                 self._logits(x)
-        except RuntimeError:  # it views images as rows, which channels_last forbids
+        except RuntimeError:  # it views images as rows, or has filters of another rank
             self.network = copy.deepcopy(network)
 
     def __call__(self, x: torch.Tensor, y: torch.Tensor, loss: Loss) -> Slope:

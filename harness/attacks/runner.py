@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from harness.attacks.guard import untouched
-from harness.core.errors import ContractViolation, InputError
+from harness.core.errors import ContractViolation, InputError, ModelError
 from harness.core.lazy import Lazy
 from harness.core.rng import torch_rng
 from harness.core.threat import diameter, per_row
@@ -165,8 +165,23 @@ def batches(samples: int, size: int) -> Iterator[slice]:
 def predict(model: Classifier, x: torch.Tensor) -> np.ndarray:
     """(N,) int64 predicted labels, always in batches of JUDGE_BATCH."""
     with torch.no_grad():
-        labels = [model(x[rows]).argmax(1).cpu().numpy() for rows in batches(len(x), JUDGE_BATCH)]
-    return np.concatenate([np.zeros(0, dtype=np.int64), *labels])
+        found = [labels(model(x[rows])).cpu().numpy() for rows in batches(len(x), JUDGE_BATCH)]
+    return np.concatenate([np.zeros(0, dtype=np.int64), *found])
+
+
+def labels(logits: torch.Tensor) -> torch.Tensor:
+    """(N,) int64 largest of (N, K) logits; minus infinity may stand for a class that is ruled out.
+
+    Raises:
+        ModelError: there is no largest: PyTorch's argmax then answers all the same.
+    """
+    wild = ~logits.amax(1).isfinite()
+    if bool(wild.any()):
+        raise ModelError(
+            f"logits are NaN or infinite for {int(wild.sum())} of {len(logits)} images: such an image is"
+            " neither right nor wrong. Look for divisions by zero and logarithms of zero in the network"
+        )
+    return logits.argmax(1)
 
 
 class Settled(NamedTuple):

@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 from torch.fx.node import map_arg
-from torch.fx.proxy import TraceError
 
 from harness.attacks.passes import (
     Add,
@@ -67,7 +66,7 @@ def trace(module: nn.Module, example: torch.Tensor, dtype: torch.dtype) -> Progr
         shapes = _Shapes(graph)
         with torch.no_grad():
             shapes.run(example)
-    except (TraceError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+    except Exception as error:
         raise NotTraced(str(error)) from error
     return _Writer(graph, shapes.seen, dtype).program()
 
@@ -187,7 +186,7 @@ class _Writer:
             return False
         layer = self._layer(chain[0]) if chain else None
         if isinstance(layer, nn.Linear) and len(shape) == 4:
-            return self._emit(Dense(layer, self.dtype, shape[1:]), source, chain[0])
+            return self._emit(Dense(layer, self._of(chain[0]), shape[1:]), source, chain[0])
         return self._emit(Anything(lambda x: x.flatten(1)), source, node)
 
     def _plain(self, node: fx.Node) -> bool:
@@ -200,7 +199,7 @@ class _Writer:
         if isinstance(layer, nn.Conv2d) and _plain(layer):
             op = Conv(layer, self.dtype)
         elif isinstance(layer, nn.Linear) and len(self.shapes[node] or ()) == 2:
-            op = Dense(layer, self.dtype)
+            op = Dense(layer, self._of(node))
         elif self._is_relu(node):
             op = Relu()
         elif window:
@@ -208,6 +207,11 @@ class _Writer:
         elif _called(node, SUMS) and len(self._source(node)) == len(node.args) == 2:
             op = Add()
         return op is not None and self._emit(op, self._source(node), node)
+
+    def _of(self, node: fx.Node) -> torch.dtype:
+        """Of a linear layer: logits are not rounded, since all that counts is how they differ."""
+        hidden = all(self._is_relu(reader) for reader in node.users)
+        return self.dtype if hidden else torch.float32
 
     def _anything(self, node: fx.Node) -> bool:
         """An operation without an entry of its own, as a function of what it reads."""

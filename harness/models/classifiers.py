@@ -134,7 +134,7 @@ def _probe(module: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, nn.Li
     watches = [layer.register_forward_hook(note) for layer in module.modules()]
     try:
         with torch.no_grad():
-            logits = module(images)
+            logits = module(seen := images.clone())
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise ModelError(
             f"the network does not take images of shape {tuple(images.shape[1:])}: {error}"
@@ -142,6 +142,11 @@ def _probe(module: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, nn.Li
     finally:
         for watch in watches:
             watch.remove()
+    if not torch.equal(seen, images):
+        raise ModelError(
+            "the network changes its images in place, and with them the caller's and an attack's:"
+            " write x = x - mean where it says x.sub_(mean), or clone() first"
+        )
     if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != 2:
         got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise ModelError(

@@ -24,16 +24,12 @@ def channels_last(network: nn.Module, x: torch.Tensor) -> nn.Module:
         x: (N, C, H, W) a few images that it takes.
     """
     modes = [(part, part.training) for part in network.modules()]
-    network.eval().to(memory_format=torch.channels_last)
+    network.eval()
     try:
+        network.to(memory_format=torch.channels_last)
         with torch.no_grad():
             network(x)
-    except (
-        RuntimeError,
-        ValueError,
-        TypeError,
-        IndexError,
-    ):  # if it is another, the next pass tells
+    except (RuntimeError, ValueError, TypeError, IndexError):  # others show in the next pass, too
         network.to(memory_format=torch.contiguous_format)
     for part, training in modes:
         part.training = training
