@@ -1,9 +1,9 @@
 """Content-addressed artifacts: written whole or not at all, verified when read.
 
-`ROOT/<digest[:2]>/<digest>/` holds `job.json` (the job, its status and facts, and the SHA-256 of
+`ROOT/<digest[:2]>/<digest>/` holds `job.json` (the job, its status and facts, and size and SHA-256 of
 the other files), `arrays.npz` (per-sample arrays) and `weights.safetensors` (networks). A folder is
-written under a temporary name and renamed, so that a killed run leaves no half artifact behind; a
-reader that finds one that does not match its sums treats it as absent.
+written under a temporary name and renamed, so that a killed run leaves no half artifact behind. One
+whose files have other sizes is absent, and so is one that a reader found not to match its sums.
 """
 
 from __future__ import annotations
@@ -52,9 +52,10 @@ class Store:
         return self.root / digest[:2] / digest
 
     def status(self, digest: str) -> str | None:
-        """Status of the stored artifact, or None if there is none."""
+        """Status of the stored artifact, or None if there is none or a file of it is not whole."""
         record = self._record(digest)
-        return None if record is None else str(record["artifact"]["status"])
+        whole = record is not None and self._whole(digest, record)
+        return str(record["artifact"]["status"]) if record is not None and whole else None
 
     def job(self, digest: str) -> dict[str, Any] | None:
         """The job as it was stored, as plain data, or None."""
@@ -95,8 +96,10 @@ class Store:
         """
         record = self._record(digest)
         path = self.folder(digest) / WEIGHTS
-        if record is None or _sum(path) != record["sums"].get(WEIGHTS):
+        if record is None:
             raise KeyError(digest)
+        if _sum(path) != record["sums"].get(WEIGHTS):
+            raise self._damaged(digest)
         return path
 
     def write(self, job: Job, artifact: Artifact, files: Mapping[str, bytes] | None = None) -> None:
@@ -112,7 +115,8 @@ class Store:
             contents[ARRAYS] = _packed(artifact.arrays)
         sums = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
         facts = {key: value for key, value in asdict(artifact).items() if key != "arrays"}
-        record = {"job": asdict(job), "artifact": facts, "sums": sums}
+        sizes = {name: len(data) for name, data in contents.items()}
+        record = {"job": asdict(job), "artifact": facts, "sums": sums, "sizes": sizes}
         contents[RECORD] = json.dumps(record, indent=1, sort_keys=True).encode()
         self._place(artifact.digest, contents)
 
@@ -137,15 +141,28 @@ class Store:
         except (FileNotFoundError, json.JSONDecodeError):
             return None
 
+    def _whole(self, digest: str, record: Mapping[str, Any]) -> bool:
+        """Whether its files are there in their sizes: what a full disk or a broken copy spoils."""
+        folder = self.folder(digest)
+        try:
+            return all((folder / name).stat().st_size == size for name, size in record.get("sizes", {}).items())  # fmt: skip
+        except FileNotFoundError:
+            return False
+
+    def _damaged(self, digest: str) -> KeyError:
+        """Forget an artifact that does not match its sums, so that the next run makes it again."""
+        (self.folder(digest) / RECORD).unlink(missing_ok=True)
+        return KeyError(digest)
+
     def _arrays(self, digest: str, expected: str | None) -> dict[str, np.ndarray]:
         if expected is None:
             return {}
         try:
             data = (self.folder(digest) / ARRAYS).read_bytes()
         except FileNotFoundError:
-            raise KeyError(digest) from None
+            raise self._damaged(digest) from None
         if hashlib.sha256(data).hexdigest() != expected:
-            raise KeyError(digest)
+            raise self._damaged(digest)
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import torch.nn.utils.prune
 from torch import nn
 
 from harness import models
@@ -219,6 +220,33 @@ def test_a_network_that_views_its_activations_as_rows_is_taken_as_it_is():
     torch.testing.assert_close(model(x), network(x), rtol=1e-5, atol=1e-6)
     with pytest.raises(ModelError, match="does not take images"):
         models.freeze(made(Rows, squeeze=True))
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        torch.nn.utils.weight_norm,
+        torch.nn.utils.spectral_norm,
+        lambda layer: torch.nn.utils.prune.l1_unstructured(layer, "weight", 0.5),
+    ],
+)
+def test_weights_that_a_hook_computes_are_copied(wrap):
+    """Catches a deep copy that PyTorch refuses, of weights that are no leaves of the graph."""
+    network = made(Rows)
+    with torch.random.fork_rng():
+        wrap(network.first)
+    network.eval()(images(shape=Rows.in_shape)).sum().backward()
+    x = images(shape=Rows.in_shape)
+    torch.testing.assert_close(models.freeze(network)(x), network(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning")
+def test_a_script_is_refused():
+    """Catches a crash in the middle: scripts take no hooks."""
+    script = torch.jit.trace(made(Rows).eval(), images(shape=Rows.in_shape))
+    with pytest.raises(ModelError, match="TorchScript takes no hooks"):
+        models.freeze(script, in_shape=Rows.in_shape)
 
 
 def test_a_network_that_edits_its_images_is_refused():

@@ -46,6 +46,26 @@ def test_damaged_weights_are_not_handed_on(tmp_path):
         store.weights(job().digest)
 
 
+@pytest.mark.parametrize("name", [ARRAYS, "weights.safetensors"])
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
+def test_a_file_that_is_not_whole_is_made_again(tmp_path, name, damage):
+    """Catches a run that takes a truncated artifact for finished, and reports a model without numbers."""
+    store = stored(tmp_path)
+    damage(store.folder(job().digest) / name)
+    assert store.status(job().digest) is None
+
+
+def test_what_does_not_match_its_sums_is_made_again(tmp_path):
+    """Catches a damaged artifact that every later run finds anew, and does without."""
+    store = stored(tmp_path)
+    path = store.folder(job().digest) / ARRAYS
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert store.status(job().digest) == "ok"  # sums are for readers
+    with pytest.raises(KeyError):
+        store.read(job().digest)
+    assert store.status(job().digest) is None
+
+
 def test_half_written_record_counts_as_absent(tmp_path):
     store = stored(tmp_path)
     (store.folder(job().digest) / RECORD).write_text('{"job":')

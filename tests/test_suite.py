@@ -114,6 +114,37 @@ def test_impossible_budget(tmp_path, eps, what):
     assert "a.yaml:4" in text
 
 
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("seeds: [0, 0]", "seeds: seed 0 is given twice, got [0, 0]"),  # two equal runs, no spread
+        ("seeds: -1", "seeds: seeds are whole numbers from 0"),
+        ("seeds: []", "seeds: give at least one seed"),
+        ("seeds: 100000000000000000000", "seeds: seeds are whole numbers from 0"),
+        ("attacks: [{use: pgd, eps: []}]", "attacks.pgd.eps: give at least one budget"),
+        ("attacks: [{use: pgd, eps: [0.1, 0.1]}]", "attacks.pgd.eps: budget 0.1 is given twice"),
+        ("attacks: [{use: pgd, eps: .inf}]", "attacks.pgd.eps.0: Input should be a finite number"),
+        ("training: {learning_rate: .inf}", "training.learning_rate: Input should be a finite"),
+    ],
+)
+def test_lists_that_hold_nothing_or_a_thing_twice_and_numbers_that_are_none(tmp_path, line, what):
+    """Catches what would crash, or look certain, when all the work is done."""
+    text = complaint(tmp_path, MINIMAL + line + "\n")
+    assert what in text
+    assert "a.yaml:4" in text
+
+
+def test_a_model_may_be_written_on_top_of_another(tmp_path):
+    """Catches a reader that asks for the line of a key that was merged from elsewhere."""
+    text = "data: digits\nmodels:\n  A: &a {network: lenet5}\n  B: {<<: *a, train: cutout}\n"
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    assert [model.network for model in load(path).models] == [Use("lenet5"), Use("lenet5")]
+    path.write_text(text.replace("train", "trian"))
+    with pytest.raises(SuiteError, match=r"a\.yaml:4: unknown key 'trian'"):
+        load(path)
+
+
 def test_a_family_may_be_named_and_errors_still_find_the_line(tmp_path):
     """Catches a line that is looked for under the family, which is no key of the file."""
     named = MINIMAL + "  A then B: {family: Mixed, network: lenet5}\n"

@@ -88,13 +88,17 @@ def freeze(
         architecture: what its digest holds besides the weights; the printed network if empty.
 
     Raises:
-        ModelError: no image shape is known, the weights do not fit, or the network does not turn
+        ModelError: no image shape is known, the weights do not fit, it is a script, or the network does not turn
             images of that shape into (N, K) logits.
     """
     shape = in_shape or getattr(network, "in_shape", None)
     if shape is None:
         raise ModelError("state in_shape=(C, H, W): the network does not say which images it takes")
-    module = copy.deepcopy(network)
+    if isinstance(network, torch.jit.ScriptModule):
+        raise ModelError(
+            "TorchScript takes no hooks: give the nn.Module that the script was made of"
+        )
+    module = _copy(network)
     if state is not None:
         fit_weights(module, state)
     module.eval().requires_grad_(requires_grad=False).to(device)
@@ -106,6 +110,17 @@ def freeze(
     logits, head = _probe(module, images)
     digest = digest_of([architecture or repr(module), state_digest(module.state_dict())])
     return Frozen(module, logits.shape[1], head, digest)
+
+
+def _copy(network: nn.Module) -> nn.Module:
+    """A deep copy; weights that an old `weight_norm` or pruning computed are copied by value."""
+    computed = [
+        value
+        for part in network.modules()
+        for value in vars(part).values()
+        if isinstance(value, torch.Tensor) and not value.is_leaf
+    ]
+    return copy.deepcopy(network, {id(value): value.detach().clone() for value in computed})
 
 
 def state_digest(state: Mapping[str, torch.Tensor]) -> str:

@@ -155,9 +155,13 @@ def _place(loc: tuple[Any, ...], tree: dict[str, Any], source: Source) -> Place:
     return tuple(loc)
 
 
+PYDANTIC = ("function-", "tuple[", "literal[")  # its own words for a place, which no file has
+
+
 def _explain(error: Mapping[str, Any], at: Place) -> str:
     """A pydantic error at a place in words: what was given, and what is known or near."""
-    loc, where = error["loc"], ".".join(str(part) for part in at)
+    named = [str(part) for part in at if not str(part).startswith(PYDANTIC)]
+    loc, where = error["loc"], ".".join(named)
     if error["type"] == "extra_forbidden":
         return f"unknown key {loc[-1]!r} in {where.rpartition('.')[0] or 'the suite'}. {suggest(str(loc[-1]), _keys(loc))}"
     message = error["msg"].removeprefix("Value error, ")

@@ -82,8 +82,9 @@ def _near_files(path: Path) -> str:
 def _plain(node: Any, at: Place, lines: Lines) -> Any:  # noqa: ANN401 -- a YAML tree
     """The tree without ruamel's types; the line of every place goes into `lines`."""
     if isinstance(node, CommentedMap):
-        for key in node if node.lc.data else ():
-            lines[(*at, str(key))] = node.lc.key(key)[0] + 1
+        for key in node if node.lc.data else ():  # keys merged from elsewhere have no line here
+            line = node.lc.key(key)[0] if key in node.lc.data else node.lc.line
+            lines[(*at, str(key))] = line + 1
         return {str(key): _plain(value, (*at, str(key)), lines) for key, value in node.items()}
     if isinstance(node, CommentedSeq):
         for index in range(len(node)) if node.lc.data else ():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from harness.core.threat import Norm
 from harness.core.types import Use
@@ -31,9 +31,35 @@ def _listed(value: object) -> object:
     return value if isinstance(value, list | tuple) else [value]
 
 
+def _budgets(value: tuple[float, ...]) -> tuple[float, ...]:
+    if not value:
+        raise ValueError("give at least one budget, or leave the attack out")
+    _once(value, "budget")
+    return value
+
+
+def _seeds(value: tuple[int, ...]) -> tuple[int, ...]:
+    if not value:
+        raise ValueError("give at least one seed, or leave the key out (seed 0)")
+    wild = [seed for seed in value if not 0 <= seed < LARGEST_SEED]
+    if wild:
+        raise ValueError(f"seeds are whole numbers from 0 to {LARGEST_SEED - 1}")
+    _once(value, "seed")
+    return value
+
+
+def _once(value: tuple[float, ...], what: str) -> None:
+    """No number twice: equal runs are no second sample of anything."""
+    twice = [one for place, one in enumerate(value) if one in value[:place]]
+    if twice:
+        raise ValueError(f"{what} {twice[0]} is given twice")
+
+
+LARGEST_SEED = 2**62  # exclusive; tables keep seeds as 64 bits
+Finite = Field(gt=0, allow_inf_nan=False)
 UseField = Annotated[Use, BeforeValidator(_use)]
 Uses = Annotated[tuple[UseField, ...], BeforeValidator(_listed)]
-Budgets = Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(_listed)]
+Budgets = Annotated[tuple[Annotated[float, Finite], ...], BeforeValidator(_listed), AfterValidator(_budgets)]  # fmt: skip
 
 
 class Training(Strict):
@@ -50,8 +76,8 @@ class Training(Strict):
 
     epochs: int = Field(default=4, ge=1)
     batch_size: int = Field(default=128, ge=1)
-    learning_rate: float = Field(default=5e-3, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
+    learning_rate: float = Field(default=5e-3, gt=0, allow_inf_nan=False)
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     arithmetic: Literal["float32", "bfloat16"] | None = None
 
 
@@ -178,7 +204,7 @@ class Suite(Strict):
     title: str = ""
     question: str = ""
     data: UseField
-    seeds: Annotated[tuple[int, ...], BeforeValidator(_listed)] = (0,)
+    seeds: Annotated[tuple[int, ...], BeforeValidator(_listed), AfterValidator(_seeds)] = (0,)
     models: tuple[ModelSpec, ...]
     attacks: tuple[AttackSpec, ...] = ()
     attack_images: int | None = Field(default=None, ge=1)
