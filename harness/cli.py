@@ -291,6 +291,11 @@ def main() -> None:
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_INPUT)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        sys.exit(EXIT_INPUT)
     except SystemExit as ended:
         if ended.code == EXIT_INTERRUPTED:  # typer's answer to an interrupt, which it leaves unsaid
             print("interrupted: the same command continues where this one stopped", file=sys.stderr)

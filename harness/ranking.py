@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 LEVEL = 0.05
 BINS = 15
 AREA = "auroc "
+VERSUS = "versus="  # in the case of a difference between models
+ANY = (-math.inf, math.inf)
+RANGES = {
+    **dict.fromkeys(("accuracy", "robust_accuracy", "auroc", "aupr_in", "aupr_out", "fpr95", "ece", "mce", "ace", "ace_average", "rms_calibration_error", "rms_equal_mass"), (0.0, 1.0)),
+    **dict.fromkeys(("nll", "relative_error", "temperature"), (0.0, math.inf)),
+    "brier": (0.0, 2.0), "overconfidence": (-1.0, 1.0),
+}  # fmt: skip
 
 
 def ranked(results: Results) -> Results:
@@ -55,7 +62,8 @@ def ranked(results: Results) -> Results:
 def over_seeds(rows: Iterable[Row]) -> list[Row]:
     """One row more for every number that has several seeds: mean, t interval, n = seeds.
 
-    A number that is not ok on some seed is not ok over all.
+    The interval is no narrower than the mean one over images, which seeds that agree by chance would
+    make it, and ends where the metric does. A number that is not ok on some seed is not ok over all.
     """
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
@@ -81,8 +89,17 @@ def _mean(group: Sequence[Row]) -> Row:
     values = np.array([row.value for row in group], dtype=np.float64)
     half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
     mean = float(values.mean())
+    ends = [(row.low, row.high) for row in group if row.low is not None and row.high is not None]
+    low, high = np.mean(ends, axis=0) if len(ends) == len(group) else (mean, mean)
+    least, most = (-math.inf, math.inf) if VERSUS in first.case else RANGES.get(first.metric, ANY)
     flags = tuple(sorted({flag for row in group for flag in row.flags}))
-    return replace(first, value=mean, low=mean - half, high=mean + half, flags=flags)
+    return replace(
+        first,
+        value=mean,
+        low=max(min(mean - half, float(low)), least),
+        high=min(max(mean + half, float(high)), most),
+        flags=flags,
+    )
 
 
 # ---------------------------------------------------------------- columns

@@ -178,6 +178,23 @@ def test_rows_over_seeds_are_t_intervals():
     assert (mean.low, mean.high) == pytest.approx((interval.low, interval.high))
 
 
+def test_intervals_over_seeds_stay_in_range_and_are_no_narrower_than_over_images():
+    """Catches 117 % of two seeds that differ, and certainty of two that agree by chance."""
+    row = Row("s", "m", "f", 0, "clean", "", "accuracy", "harness", 0.9, 0.87, 0.93, 500, "higher")
+    (apart,) = over_seeds([row, replace(row, seed=1, value=0.8, low=0.77, high=0.83)])
+    assert (apart.low, apart.high) == (pytest.approx(0.85 - 12.7062 * 0.05, abs=1e-4), 1.0)
+    (alike,) = over_seeds([row, replace(row, seed=1)])
+    assert (alike.low, alike.high) == pytest.approx((0.87, 0.93))
+    versus = [
+        replace(row, case="versus=b", seed=seed, value=value)
+        for seed, value in enumerate((0.1, 0.2))
+    ]
+    (difference,) = over_seeds(versus)
+    assert difference.low < 0
+    (error,) = over_seeds([replace(one, case="", metric="ece") for one in versus])
+    assert error.low == 0
+
+
 def test_a_seed_that_failed_leaves_no_mean():
     """Catches a mean over the seeds that happened to work."""
     row = Row("s", "m", "f", 0, "clean", "", "accuracy", "harness", 0.5, None, None, 500, "higher")

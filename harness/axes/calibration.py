@@ -39,9 +39,11 @@ def measure(view: View) -> Measured:
 
 
 def temperature(view: View, who: Who) -> float | None:
-    """Temperature fitted on the validation split, or None if there is no record."""
+    """Temperature fitted on the validation split, or None if there is no record, or of no logits."""
     arrays = view.arrays("predict", who, "val")
-    return None if arrays is None else metrics.fit_temperature(arrays["logits"], arrays["labels"])
+    if arrays is None or metrics.are_probabilities(arrays["logits"]):
+        return None
+    return metrics.fit_temperature(arrays["logits"], arrays["labels"])
 
 
 def probabilities(view: View, who: Who, scaling: str) -> tuple[np.ndarray, np.ndarray] | None:
@@ -90,6 +92,7 @@ def _without_scaling(view: View, who: Who, missing: Row) -> Row:
     """The row says why there is no temperature: no validation split, or no predictions on it."""
     record = view.record("predict", who, "val")
     why = "the data set has no validation split" if record is None else record.reason
+    why = why or "the model returns probabilities for logits"
     return replace(missing, note=f"no temperature: {why}")
 
 

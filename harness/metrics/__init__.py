@@ -43,7 +43,7 @@ from harness.metrics.ranking import (
     fpr_at_tpr,
     tied_scores,
 )
-from harness.metrics.temperature import fit_temperature
+from harness.metrics.temperature import are_probabilities, fit_temperature
 
 __all__ = [
     "METRICS",
@@ -52,6 +52,7 @@ __all__ = [
     "accuracy",
     "ace",
     "ace_average",
+    "are_probabilities",
     "aupr_in",
     "aupr_out",
     "auroc",

@@ -49,6 +49,11 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(found.x))
 
 
+def are_probabilities(outputs: np.ndarray) -> bool:
+    """Whether (N, K) outputs are probabilities and not logits: there is no temperature of those."""
+    return bool((outputs >= 0).all() and (np.abs(outputs.sum(1) - 1) <= ROUNDING).all())
+
+
 def _checked(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     logits, labels = checked_logits(logits), np.asarray(labels)
     if labels.shape != logits.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
@@ -57,6 +62,6 @@ def _checked(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"labels must lie in [0, {logits.shape[1]}), got [{labels.min()}, {labels.max()}]"
         )
-    if (logits >= 0).all() and (np.abs(logits.sum(1) - 1) <= ROUNDING).all():
+    if are_probabilities(logits):
         raise ValueError("these are probabilities (rows >= 0 with sum 1): hand over the logits")
     return logits

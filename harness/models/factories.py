@@ -104,7 +104,7 @@ def _make(
     try:
         with global_state(derive(0, "factory")):  # it may draw weights: nobody else's numbers
             network = function(**given)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(f"factory {factory} raised {_said(error)}") from error
     if not isinstance(network, nn.Module):
         raise ModelError(
@@ -120,7 +120,7 @@ def _parameters(function: Callable[..., object]) -> tuple[str, ...]:
         return ()
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 

@@ -161,11 +161,9 @@ def _splits(view: View) -> Iterator[SplitFacts]:
         elif name in near or name in far:
             role = "near OOD" if name in near else "far OOD"
         else:
-            role = (
-                "attacked"
-                if reference["part"] == "test" and reference["take"]
-                else ROLES[reference["part"]]
-            )
+            limited = view.suite.limit is not None  # all test images are drawn then
+            fewer = reference["part"] == "test" and len(reference["take"]) > limited
+            role = "attacked" if fewer else ROLES[reference["part"]]
         yield _split(view, reference, role, corruption or name)
 
 

@@ -155,5 +155,5 @@ def _seeds(story: Story) -> list[Block]:
             "draw of the images; another seed may move a model by more, an adversarially trained one above all."
         )
     else:
-        text = f"{count} seeds: values are means over seeds, with t intervals over the seeds."
+        text = f"{count} seeds: values are means over seeds, with t intervals over the seeds, no narrower than those over images."
     return [Paragraph(text, "What the intervals cover.")]

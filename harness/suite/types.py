@@ -155,6 +155,12 @@ class Ood(Strict):
     detectors: Uses = ()
     fit_images: int = Field(default=10_000, ge=2)
 
+    @model_validator(mode="after")
+    def _something_to_score(self) -> Ood:
+        if self.detectors and not self.sets:
+            raise ValueError("`detectors` need a set to score: name one under `near` or `far`")
+        return self
+
     @property
     def sets(self) -> tuple[str, ...]:
         """All sets, near ones first."""
