@@ -15,7 +15,7 @@ from harness.crosscheck.comparison import Answer, Comparison, Question, ask, com
 from harness.metrics import METRICS, auroc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import torch
 
@@ -110,6 +110,7 @@ def score_comparisons(
         rng: for detectors that draw.
     """
     found: list[Comparison] = []
+    known = partial(diagnosis.registered, fit, inside, outside, model=model, rng=rng)
     for concept, plugs in _grouped(registry.plugs("detector")):
         if plugs[0].library is not None:
             continue
@@ -117,11 +118,11 @@ def score_comparisons(
             ask(plug, partial(_scores, plug, fit, inside, outside, model, rng)) for plug in plugs
         ]
         for a, b in combinations(answers, 2):
-            found.append(_scored(concept, "lockstep", a, b, inside, outside))
+            found.append(_scored(concept, "lockstep", a, b, inside, outside, known()))
         for plug in plugs[1:]:
             if plug.meta.get("native"):
                 native = ask(plug, partial(_native_scores, plug, inside, outside))
-                found.append(_scored(concept, "native", answers[0], native, inside, outside))
+                found.append(_scored(concept, "native", answers[0], native, inside, outside, known()))  # fmt: skip
     return found
 
 
@@ -142,7 +143,13 @@ def _native_scores(plug: Plug, inside: Evidence, outside: Evidence) -> np.ndarra
 
 
 def _scored(
-    concept: str, protocol: Protocol, a: Answer, b: Answer, inside: Evidence, outside: Evidence
+    concept: str,
+    protocol: Protocol,
+    a: Answer,
+    b: Answer,
+    inside: Evidence,
+    outside: Evidence,
+    known: Iterable[tuple[str, np.ndarray]],
 ) -> Comparison:
     count, logits = len(inside.logits), np.concatenate([inside.logits, outside.logits])
     gap = np.diff(np.partition(logits, -2, axis=1)[:, -2:], axis=1)
@@ -161,5 +168,5 @@ def _scored(
         a,
         b,
         summary=lambda scores: auroc(scores[:count], scores[count:]),
-        diagnose=partial(diagnosis.scores, np.asarray(a.value)),
+        diagnose=partial(diagnosis.scores, np.asarray(a.value), logits=logits, others=known),
     )
