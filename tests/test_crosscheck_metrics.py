@@ -301,3 +301,13 @@ def test_comparisons_are_plain_data():
     assert rows([replace(one, seconds=()) for one in back]) == rows(
         [replace(one, seconds=()) for one in found]
     )
+
+
+@pytest.mark.parametrize("scale", [3.0, 6.0, 20.0])
+def test_confidences_that_float32_clips_are_explained(scale):
+    """Catches a condition of the catalogue that counts by the precision of ours: scikit-learn's
+    log-loss of float32 probabilities is clipped at 1.2e-7, which over-confident models reach."""
+    lines = rows(_calibration(*_logits(scale=scale)))
+    nll = [line for line in lines if line.what.startswith("NLL") and "sklearn" in (line.a, line.b)]
+    assert {line.protocol for line in nll} == {"lockstep", "native"}
+    assert all(line.verdict in FINE for line in nll), nll

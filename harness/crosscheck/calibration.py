@@ -140,7 +140,7 @@ def conditions(
     """
     given = probs if native is None else native
     confidence = given.max(1).astype(np.float32)
-    extreme = (given.min(1) < CLIPPED) | (confidence >= 1)
+    extreme = (given.min(1) < np.finfo(given.dtype).eps) | (confidence >= 1)
     n = len(given)
     return {
         "float32": n if native is not None else 0,
