@@ -303,11 +303,12 @@ def test_comparisons_are_plain_data():
     )
 
 
-@pytest.mark.parametrize("scale", [3.0, 6.0, 20.0])
-def test_confidences_that_float32_clips_are_explained(scale):
+def test_confidences_that_float32_clips_are_explained():
     """Catches a condition of the catalogue that counts by the precision of ours: scikit-learn's
     log-loss of float32 probabilities is clipped at 1.2e-7, which over-confident models reach."""
-    lines = rows(_calibration(*_logits(scale=scale)))
+    logits, labels = _logits(scale=20)
+    lines = rows(_calibration(logits.clip(-9, 9), labels))  # no probability below 1e-9
     nll = [line for line in lines if line.what.startswith("NLL") and "sklearn" in (line.a, line.b)]
     assert {line.protocol for line in nll} == {"lockstep", "native"}
     assert all(line.verdict in FINE for line in nll), nll
+    assert "explained" in {line.verdict for line in nll}
