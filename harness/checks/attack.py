@@ -39,7 +39,7 @@ def _outside(facts: Facts) -> str:
     if facts.get("unboxed", 0) > count / 2 and reach < SLIGHTLY:
         return "probable cause: not clipped to the box [0, 1]"
     if reach > FAR:
-        return f"{reach:.3g} times eps; probable cause: eps or step read in units of 0-255"
+        return f"{reach:.3g} times eps; probable cause: eps or step read in units of 0-255, or other images returned than asked (perturbations, another range)"
     return f"{reach:.3g} times eps; probable cause: no projection, another norm, or round another point"
 
 

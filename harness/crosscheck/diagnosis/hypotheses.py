@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,9 @@ from harness.core.lazy import Lazy
 from harness.core.threat import Threat
 from harness.crosscheck.diagnosis.viewed import (
     GRADIENTS,
+    LOSSES,
     Viewed,
+    climbing,
     only,
     reverse,
     rounded,
@@ -157,6 +160,12 @@ def _directions(case: Case) -> Iterator[Fault]:
         ("a temperature: logits times 1000, so that the softmax saturates", lambda z: z * 1000),
         ("a temperature: logits times 100, so that the softmax saturates", lambda z: z * 100),
         ("a temperature: logits divided by 100", lambda z: z / 100),
+        ("a temperature: logits times 10", lambda z: z * 10),
+        ("a temperature: logits divided by 10", lambda z: z / 10),
+        ("a temperature: logits doubled", lambda z: z * 2),
+        ("a temperature: logits halved", lambda z: z / 2),
+        ("logits are clamped to [-5, 5]", lambda z: z.clamp(-5, 5)),
+        ("logits are clamped to [-1, 1]", lambda z: z.clamp(-1, 1)),
     ):
         yield Fault(name, replace(case, model=Viewed(case.model, after=layer)))
     for kind in ("float16", "bfloat16"):
@@ -221,6 +230,21 @@ def _balls(case: Case, raw: np.ndarray) -> Iterator[Fault]:
         yield Fault("projected round the start, not the clean image", moved)
         ignored = replace(case, noise=None)
         yield Fault("it ignores the start and begins at the clean image", ignored)
+        for name, start in _starts(case.noise, eps).items():
+            yield Fault(name, replace(case, noise=start), apart=False)
+
+
+def _starts(noise: torch.Tensor, eps: float) -> dict[str, torch.Tensor]:
+    """What may become of the start that was given."""
+    return {
+        "the start is halved": noise / 2,
+        "the start is doubled": noise * 2,
+        "the start is taken off the image, not added": -noise,
+        "one start for all rows, that of the first": noise[:1].expand_as(noise),
+        "the start of the row before": noise.roll(1, 0),
+        "the start of the row after": noise.roll(-1, 0),
+        "the start is pushed into the nearest corner of the ball": eps * noise.sign(),
+    }
 
 
 def _labels(case: Case) -> Iterator[Fault]:
@@ -261,9 +285,20 @@ def _gradients(case: Case) -> Iterator[Fault]:
     for name, change in GRADIENTS.items():
         model = Viewed(case.model, passed=change)
         yield Fault(name, replace(case, model=model), apart="batch" not in name)
+    for name in MOVES:
+        turned = Viewed(case.model, passed=partial(_moved, TRANSFORMS[name]))
+        yield Fault(f"the gradient comes back {name}", replace(case, model=turned))
+    for name, loss in LOSSES.items():
+        other = Viewed(case.model, after=climbing(loss, case.y))
+        yield Fault(f"another loss: {name}", replace(case, model=other), apart=False)
     alone = Viewed(case.model, after=only(case.y))
     text = "another loss: the label's logit alone (a loss of log-probabilities fed with logits)"
     yield Fault(text, replace(case, model=alone), apart=False)
+
+
+def _moved(change: Layer, gradient: torch.Tensor, _: list[torch.Tensor]) -> torch.Tensor:
+    moved = change(gradient)
+    return moved if moved.shape == gradient.shape else gradient
 
 
 FLIPPED = "the sign is flipped: it descends the loss (as if targeted at the true label)"
@@ -285,6 +320,8 @@ TRANSFORMS: dict[str, Layer] = {
     "divided by 255": lambda z: z / 255,
 }
 """Changes of images that keep their shape (transposed: of square ones)."""
+MOVES = tuple(TRANSFORMS)[:8]
+"""Those that move pixels and leave their values: they may befall a gradient, too."""
 
 
 def described(factor: float) -> str:

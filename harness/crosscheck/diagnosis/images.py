@@ -79,6 +79,8 @@ def _clean(case: Case, ours: Seen, theirs: Seen) -> str:
     still = rows_match(theirs.raw, _array(case.x)) & ~idle
     if not still.any():
         return ""
+    if chosen := _chosen(case, ours, still | idle):
+        return f"{int(still.sum())} of {len(still)} rows come back unattacked: {chosen}"
     if still.all() or still.sum() >= MOST * len(still):
         if theirs.gradients == 0:
             return "it returns the clean images without taking a gradient: it crashed silently, or gave up"
@@ -88,6 +90,41 @@ def _clean(case: Case, ours: Seen, theirs: Seen) -> str:
         where = "the last rows (a dropped last batch)" if last else "some rows"
         return f"{where}, {int(still.sum())} of {len(still)}, come back unattacked"
     return ""
+
+
+def _chosen(case: Case, ours: Seen, still: np.ndarray) -> str:
+    """What the rows that came back unattacked have in common, if they are all that have it."""
+    with torch.no_grad():
+        right = (case.model(case.x).argmax(1) == case.y).cpu().numpy()
+        held = (case.model(torch.from_numpy(ours.raw).to(case.x)).argmax(1) == case.y).cpu().numpy()
+    sets = {
+        "those on which it fails": held,
+        "those on which it succeeds": ~held,
+        "those that are right without an attack": right,
+    }
+    split = (name for name, rows in sets.items() if 0 < rows.sum() < len(rows) and (rows == still).all())  # fmt: skip
+    return next(split, "")
+
+
+def _earlier(case: Case, ours: Seen, theirs: Seen) -> str:
+    """Another of its own iterates in every row, although it took all its steps."""
+    walk = [one for one in theirs.walk if one.shape == theirs.raw.shape]
+    if len(walk) < 2 or theirs.gradients < ours.gradients:
+        return ""
+    at = np.stack([rows_match(one, theirs.raw) for one in walk])
+    if not at.any(0).all():
+        return ""
+    with torch.no_grad():
+        logits = [case.model(torch.from_numpy(one).to(case.x)) for one in walk]
+    loss = torch.stack([torch.nn.functional.cross_entropy(one, case.y, reduction="none") for one in logits])  # fmt: skip
+    place, worst, best = at.argmax(0), loss.argmin(0).numpy(), loss.argmax(0).numpy()
+    if (place == best).mean() > MOST or (place == len(walk) - 1).all():
+        return ""  # those are settings of an attack, and reproduced
+    if np.ptp(place) == 0:
+        return f"it takes all its steps, but returns the iterate after step {place[0]}: the first or the worst is kept"
+    if (place == worst).mean() > MOST:
+        return "it keeps the worst of its iterates, not the last: the comparison of losses is turned round"
+    return "it returns an earlier iterate, another one from row to row: its choice among them is wrong, or off by one"
 
 
 def _rows(case: Case, ours: Seen, theirs: Seen) -> str:
@@ -126,6 +163,25 @@ def _outside(case: Case, ours: Seen, theirs: Seen) -> str:
                 " at its upper end (but to [0, 255], or not at all)" if low >= -SAME else ""
             )  # fmt: skip
             return f"not clipped to the box [0, 1]{what}: pixels reach [{low:.3g}, {high:.3g}]"
+    return ""
+
+
+def _combined(case: Case, ours: Seen, theirs: Seen) -> str:
+    """Our perturbation, put together with the image otherwise."""
+    x, delta = _array(case.x), ours.raw - _array(case.x)
+    for name, there in {
+        "its perturbation is returned, not the image with it": delta,
+        "its perturbation is returned, moved to the middle of the box": delta + 0.5,
+        "its perturbation is taken off the image, not added": x - delta,
+        "its perturbation is added twice": x + 2 * delta,
+        "the perturbation of the row before is added": x + np.roll(delta, 1, 0),
+        "the perturbation of the row after is added": x + np.roll(delta, -1, 0),
+        "the signs of its perturbation are added at full length": x
+        + case.threat.eps * np.sign(delta),
+    }.items():
+        fitting = rows_match(there, theirs.raw) | rows_match(there.clip(0, 1), theirs.raw)
+        if fitting.mean() > MOST:
+            return name
     return ""
 
 
@@ -224,6 +280,8 @@ def _by_norm(case: Case, ours: Seen, theirs: Seen) -> str:
 RULES: tuple[Rule, ...] = (
     _mode,
     _clean,
+    _combined,
+    _earlier,
     _outside,
     _unprojected,
     _moved,
@@ -244,6 +302,11 @@ def _begun(case: Case, ours: Seen, theirs: Seen) -> str:
     """A first batch that is a point of the ball, and not the start."""
     if theirs.shown is None or theirs.shown.shape != theirs.raw.shape:
         return ""
+    start = _array(case.start)
+    if any(
+        one.shape == start.shape and np.abs(one - start).max() <= SAME for one in theirs.walk[:2]
+    ):
+        return ""  # it looks at the clean image first, for a loss that is relative to it
     shown = torch.from_numpy(theirs.shown)
     from_start = (shown - case.start.double().cpu()).abs().amax()
     away = case.threat.distance(shown - case.x.double().cpu())
@@ -271,6 +334,17 @@ def _narrow(case: Case, ours: Seen, theirs: Seen) -> str:
     return f"clipped to {edges}, which is narrower than the box [0, 1]"
 
 
+def _by_channel(case: Case, ours: Seen, theirs: Seen) -> str:
+    """Radii that differ from channel to channel, where ours do not."""
+    mine, other = (np.abs(one.raw - _array(case.x)).max((0, 2, 3)) for one in (ours, theirs))
+    if case.threat.norm != "linf" or len(other) < 2 or np.ptp(mine) > ALIKE * mine.mean():
+        return ""
+    if np.ptp(other) <= ALIKE * other.mean():
+        return ""
+    told = ", ".join(f"{one:.3g}" for one in other / case.threat.eps)
+    return f"its radius differs from channel to channel ({told} times eps): eps is scaled by a normalisation's standard deviations"
+
+
 def _one_sided(case: Case, ours: Seen, theirs: Seen) -> str:
     """Perturbations of one sign, where ours have both."""
     mine, other = (one.raw - _array(case.x) for one in (ours, theirs))
@@ -291,7 +365,7 @@ def _untouched(case: Case, ours: Seen, theirs: Seen) -> str:
     return f"{share:.0%} of the pixels are never changed: a mask, or a gradient that lacks them"
 
 
-LOOKS: tuple[Rule, ...] = (_begun, _narrow, _one_sided, _untouched)
+LOOKS: tuple[Rule, ...] = (_begun, _by_channel, _narrow, _one_sided, _untouched)
 
 
 def _described(case: Case, ours: Seen, theirs: Seen) -> Iterator[str]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from harness.core.types import Classifier
 
     Layer = Callable[[torch.Tensor], torch.Tensor]
+    Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     Passed = Callable[[torch.Tensor, list[torch.Tensor]], torch.Tensor]
 else:
     torch = Lazy("torch")
@@ -84,6 +85,74 @@ def only(y: torch.Tensor) -> Layer:
     return after
 
 
+def climbing(loss: Loss, y: torch.Tensor) -> Layer:
+    """Logits whose gradient is that of another loss, whichever is taken of them."""
+
+    def after(logits: torch.Tensor) -> torch.Tensor:
+        if not logits.requires_grad:
+            return logits
+        with torch.enable_grad():
+            known = logits.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(loss(known, y), known)
+        found = logits.view_as(logits)
+        found.register_hook(lambda _: gradient)
+        return found
+
+    return after
+
+
+def smoothed(share: float) -> Loss:
+    """Cross-entropy with smoothed labels."""
+    return lambda z, y: torch.nn.functional.cross_entropy(
+        z, y, reduction="sum", label_smoothing=share
+    )
+
+
+def binary(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Every class by itself."""
+    wanted = torch.nn.functional.one_hot(y, z.shape[1]).to(z)
+    return torch.nn.functional.binary_cross_entropy_with_logits(z, wanted, reduction="sum")
+
+
+def entropy(z: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+    """Of the softmax, without labels."""
+    return -(z.softmax(1) * z.log_softmax(1)).sum()
+
+
+def probability(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """What the label lacks to certainty."""
+    return -z.softmax(1).gather(1, y[:, None]).sum()
+
+
+def others(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """All other logits, less the label's."""
+    return z.sum() - 2 * z.gather(1, y[:, None]).sum()
+
+
+def hinge(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """The margin until the sample is wrong, as Carlini and Wagner cut it."""
+    best = z.scatter(1, y[:, None], -torch.inf).amax(1)
+    return (best - z.gather(1, y[:, None]).squeeze(1)).clamp_max(0).sum()
+
+
+def squared(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Squared distance of the probabilities to one-hot."""
+    wanted = torch.nn.functional.one_hot(y, z.shape[1]).to(z)
+    return (z.softmax(1) - wanted).square().sum()
+
+
+LOSSES: dict[str, Loss] = {
+    "cross-entropy with labels smoothed by 0.1": smoothed(0.1),
+    "cross-entropy with labels smoothed by 0.2": smoothed(0.2),
+    "binary cross-entropy of every class": binary,
+    "the entropy, without labels": entropy,
+    "the label's probability": probability,
+    "the sum of the other logits less the label's": others,
+    "the margin, cut where the sample is wrong": hinge,
+    "the squared error of the probabilities": squared,
+}
+
+
 def softmax(logits: torch.Tensor) -> torch.Tensor:
     """Probabilities in the place of logits."""
     return logits.softmax(1)
@@ -133,6 +202,18 @@ def _shared(gradient: torch.Tensor, _: list[torch.Tensor]) -> torch.Tensor:
     return gradient.sum(0, keepdim=True).expand_as(gradient)
 
 
+def _of_row_before(gradient: torch.Tensor, _: list[torch.Tensor]) -> torch.Tensor:
+    return gradient.roll(1, 0)
+
+
+def _of_row_after(gradient: torch.Tensor, _: list[torch.Tensor]) -> torch.Tensor:
+    return gradient.roll(-1, 0)
+
+
+def _grey(gradient: torch.Tensor, _: list[torch.Tensor]) -> torch.Tensor:
+    return gradient.mean(1, keepdim=True).expand_as(gradient)
+
+
 GRADIENTS: dict[str, Passed] = {
     "gradients in half precision (float16): small ones underflow to zero": _underflowing,
     "gradients add up: they are not set back to zero between steps": _added,
@@ -143,5 +224,8 @@ GRADIENTS: dict[str, Passed] = {
     "a gradient of zero counts as negative: flat pixels step down": _drained,
     "the sign of the gradient is lost: every pixel steps up": _upwards,
     "the gradient is summed over the batch: one step for all rows": _shared,
+    "the gradient of the row before in the batch: rows and gradients do not match": _of_row_before,
+    "the gradient of the row after in the batch: rows and gradients do not match": _of_row_after,
+    "the gradient is averaged over the channels": _grey,
 }
 """What may become of the gradient of a step, given those of the steps before."""

@@ -87,8 +87,11 @@ def departure(case: Case, ours: Seen, theirs: Seen) -> str:
 
 def _steps(case: Case, seen: Seen) -> list[Step]:
     """The steps of a walk from the start that was given, as far as it can be followed."""
+    start = case.start.double().cpu().numpy()
     stations = _stations([*seen.walk, seen.raw])
-    begun = np.abs(stations[0] - case.start.double().cpu().numpy()).max() <= STILL
+    if len(stations) > 2 and np.abs(stations[1] - start).max() <= STILL:
+        stations = stations[1:]  # it looked at the clean image first
+    begun = np.abs(stations[0] - start).max() <= STILL
     return [_step(case, here, there) for here, there in pairwise(stations) if begun]
 
 
