@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from harness import data
 from harness.api.shelf import Shelf
 from harness.api.suites import find_suite, load
-from harness.core.errors import InputError
+from harness.core.errors import DataError, InputError
 from harness.core.registry import registry
 from harness.engine import Place, pending
 from harness.plan import Plan, changes, estimate, expand
@@ -52,15 +52,20 @@ def prepare(suite: Suite, options: Options, folder: Path = Path()) -> Ready:
         folder: of the suite's file: a user's model is looked for there first.
 
     Raises:
-        DataError: a data set is missing.
+        DataError: a data set is missing, or has one class only.
     """
     shelf = Shelf(options.data_dir)
+    classes = data.load(suite.data.name, options.data_dir, **suite.data.params).classes
+    if len(classes) < 2:
+        raise DataError(
+            f"{suite.data.name} has {len(classes)} class: there is nothing to tell apart"
+        )
     plan = expand(
         suite,
         fingerprint=shelf.fingerprint,
         size=shelf.size,
         parts=shelf.parts(suite.data),
-        classes=data.load(suite.data.name, options.data_dir, **suite.data.params).classes,
+        classes=classes,
         device=resolve_device(options.device),
         places=(folder, options.data_dir, Path()),
     )

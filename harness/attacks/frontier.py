@@ -18,16 +18,17 @@ whole security curve. What makes it cheap, and what it promises:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from harness.attacks.crew import crew
 from harness.attacks.gradients import filled, search
-from harness.attacks.losses import margin
+from harness.attacks.losses import LOSSES, margin
 from harness.attacks.runner import JUDGE_BATCH, TOLERANCE, batches, labels
 from harness.attacks.walk import Walk
-from harness.core.errors import InputError
+from harness.core.errors import InputError, UnknownName
 from harness.core.lazy import Lazy
 from harness.core.rng import torch_rng
 from harness.core.threat import (
@@ -88,11 +89,17 @@ class Hunt:
     arithmetic: Arithmetic = "float32"
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.restarts < 0 or self.pilot < 0:
+        counts = (self.steps, self.restarts, self.pilot)
+        whole = all(isinstance(one, Integral) and not isinstance(one, bool) for one in counts)
+        if not whole or self.steps < 1 or self.restarts < 0 or self.pilot < 0:
             raise InputError(
-                "steps must be at least 1, restarts and pilot at least 0, "
+                "steps, restarts and pilot are whole numbers, at least 1, 0 and 0, "
                 f"got {self.steps}, {self.restarts}, {self.pilot}"
             )
+        if self.loss not in LOSSES:
+            raise UnknownName("loss", str(self.loss), LOSSES)
+        if self.step_size is not None and not 0 < self.step_size < np.inf:
+            raise InputError(f"step_size must be positive and finite, got {self.step_size}")
         if self.mode not in ("bisect", "exact"):
             raise InputError(f"mode must be 'bisect' or 'exact', got {self.mode!r}")
 
