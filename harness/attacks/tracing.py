@@ -186,7 +186,7 @@ class _Writer:
             return False
         layer = self._layer(chain[0]) if chain else None
         if isinstance(layer, nn.Linear) and len(shape) == 4:
-            return self._emit(Dense(layer, self._of(chain[0]), shape[1:]), source, chain[0])
+            return self._emit(Dense(layer, self._precision(chain[0]), shape[1:]), source, chain[0])
         return self._emit(Anything(lambda x: x.flatten(1)), source, node)
 
     def _plain(self, node: fx.Node) -> bool:
@@ -199,7 +199,7 @@ class _Writer:
         if isinstance(layer, nn.Conv2d) and _plain(layer):
             op = Conv(layer, self.dtype)
         elif isinstance(layer, nn.Linear) and len(self.shapes[node] or ()) == 2:
-            op = Dense(layer, self._of(node))
+            op = Dense(layer, self._precision(node))
         elif self._is_relu(node):
             op = Relu()
         elif window:
@@ -208,7 +208,7 @@ class _Writer:
             op = Add()
         return op is not None and self._emit(op, self._source(node), node)
 
-    def _of(self, node: fx.Node) -> torch.dtype:
+    def _precision(self, node: fx.Node) -> torch.dtype:
         """Of a linear layer: logits are not rounded, since all that counts is how they differ."""
         hidden = all(self._is_relu(reader) for reader in node.users)
         return self.dtype if hidden else torch.float32

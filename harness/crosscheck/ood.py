@@ -110,7 +110,7 @@ def score_comparisons(
         rng: for detectors that draw.
     """
     found: list[Comparison] = []
-    known = partial(diagnosis.registered, fit, inside, outside, model=model, rng=rng)
+    known = partial(every_score, fit, inside, outside, model=model, rng=rng)
     for concept, plugs in _grouped(registry.plugs("detector")):
         if plugs[0].library is not None:
             continue
@@ -124,6 +124,24 @@ def score_comparisons(
                 native = ask(plug, partial(_native_scores, plug, inside, outside))
                 found.append(_scored(concept, "native", answers[0], native, inside, outside, known()))  # fmt: skip
     return found
+
+
+def every_score(
+    fit: Evidence,
+    inside: Evidence,
+    outside: Evidence,
+    *,
+    model: Classifier,
+    rng: torch.Generator | None = None,
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and scores of every detector that runs here, computed when asked for.
+
+    Args: as of `score_comparisons`.
+    """
+    for plug in registry.plugs("detector"):
+        answer = ask(plug, partial(_scores, plug, fit, inside, outside, model, rng))
+        if answer.value is not None:
+            yield plug.name, np.asarray(answer.value, np.float64)
 
 
 def _scores(

@@ -19,8 +19,8 @@ from harness.core.registry import Plug, registry
 from harness.core.types import Evidence
 from harness.crosscheck import calibration, diagnosis, ood
 from harness.crosscheck.comparison import rows
-from harness.crosscheck.diagnosis.scores import registered
 from harness.crosscheck.direction import planted
+from harness.crosscheck.ood import every_score
 
 SCORE_RANKS = ("auroc", "fpr95", "aupr_out")
 N = len(LABELS)
@@ -432,7 +432,7 @@ def evidence(count, seed):
 def test_the_score_of_another_detector():
     """Catches a plug that is wired to another method of the same library."""
     seen = [evidence(count, seed) for seed, count in enumerate((300, 90, 60))]
-    known = dict(registered(*seen, model=planted()))
+    known = dict(every_score(*seen, model=planted()))
     assert {"msp", "mls", "pytorch_ood/knn", "pytorch_ood/mahalanobis"} <= set(known)
     for name in ("pytorch_ood/knn", "pytorch_ood/mahalanobis"):
         said = diagnosis.scores(known["msp"], -2 * known[name], others=known.items())

@@ -12,7 +12,7 @@ other settings until it has the suspect's.
 from harness.crosscheck.diagnosis.images import cause
 from harness.crosscheck.diagnosis.native import explained
 from harness.crosscheck.diagnosis.numbers import calibration, ranking
-from harness.crosscheck.diagnosis.scores import registered, scores
+from harness.crosscheck.diagnosis.scores import scores
 from harness.crosscheck.diagnosis.suspects import diagnosed, lockstep_case
 
 __all__ = [
@@ -22,6 +22,5 @@ __all__ = [
     "explained",
     "lockstep_case",
     "ranking",
-    "registered",
     "scores",
 ]

@@ -5,23 +5,15 @@ Scores are many, so a coincidence is no matter here: a fault must give every one
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import optimize, special
 
-from harness.core.registry import registry
-from harness.crosscheck.comparison import ask
 from harness.crosscheck.diagnosis.reproduced import BATCHES, CHOSEN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    import torch
-
-    from harness.core.registry import Plug
-    from harness.core.types import Classifier, Evidence
+    from collections.abc import Callable, Iterable
 
     Change = Callable[[np.ndarray], np.ndarray]
 
@@ -48,7 +40,7 @@ def scores(
         ours: (N,) scores, higher = more OOD.
         theirs: (N,) scores of the suspect, of the same samples.
         logits: (N, K) of these samples, from which other scores are computed.
-        others: names and (N,) scores of other detectors; see `registered`.
+        others: names and (N,) scores of other detectors; computed when asked for.
     """
     if ours.shape != theirs.shape:
         return (
@@ -71,34 +63,6 @@ def scores(
         or _batch_by_batch(ours, theirs)
         or _related(ours, theirs)
     )
-
-
-def registered(
-    fit: Evidence,
-    inside: Evidence,
-    outside: Evidence,
-    *,
-    model: Classifier,
-    rng: torch.Generator | None = None,
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Every registered detector that runs here, and its scores of both sets, computed when asked for.
-
-    Args:
-        fit: training data that detectors are fitted on.
-        inside: in-distribution samples.
-        outside: OOD samples.
-        model: whose view they are.
-        rng: for detectors that draw.
-    """
-
-    def scored(plug: Plug) -> np.ndarray:
-        scorer = plug.function(fit, model=model, **plug.complete({}), rng=rng)
-        return np.concatenate([scorer(inside), scorer(outside)]).astype(np.float64)
-
-    for plug in registry.plugs("detector"):
-        answer = ask(plug, partial(scored, plug))
-        if answer.value is not None:
-            yield plug.name, np.asarray(answer.value)
 
 
 def _same(a: np.ndarray, b: np.ndarray, spread: float) -> bool:
